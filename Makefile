@@ -1,0 +1,46 @@
+# Every target sets up what it needs in .venv; nothing else has to be installed but Python 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+
+.PHONY: demo test lint bench chaos up clean
+
+demo: $(VENV)/.runtime
+	$(BIN)/converter demo
+
+up: $(VENV)/.runtime
+	$(BIN)/converter up --sandbox
+
+test: lint
+	$(BIN)/python -m pytest -n $(JOBS) -m "not chaos"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.runtime
+	$(BIN)/python benchmarks/conversions.py
+
+chaos: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 1 -m chaos
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+
+# Some systems ship Python without ensurepip; then uv, installed beside the environment, makes it.
+$(VENV)/.made:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV) 2>/dev/null \
+	  || { rm -rf $(VENV) && $(PYTHON) -m pip install -q --target .uv uv && .uv/bin/uv venv -q --seed $(VENV) && rm -rf .uv; }
+	$(BIN)/python -m pip install -q --disable-pip-version-check 'pip>=25.1'
+	touch $@
+
+$(VENV)/.runtime: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e . --group dev
+	touch $@

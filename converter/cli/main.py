@@ -1,0 +1,44 @@
+"""`converter`: every command, found here by its name and imported when it is called."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+_COMMANDS = {
+    "conversions": "converter.cli.conversions:conversions",
+    "convert": "converter.cli.conversions:convert",
+    "demo": "converter.cli.demo:demo",
+    "migrate": "converter.cli.system:migrate",
+    "sandbox": "converter.cli.system:sandbox",
+    "status": "converter.cli.system:status",
+    "up": "converter.cli.system:up",
+}
+
+
+class _Lazy(click.Group):
+    """Imports a command's module when the command is used, so that `--help` is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="converter")
+def main() -> None:
+    """Convert coins over many services with failover, never paying twice.
+
+    The data folder is CONVERTER_HOME (default ~/.converter).
+    """
+
+
+if __name__ == "__main__":
+    main()

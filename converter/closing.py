@@ -1,0 +1,167 @@
+"""The ends and pauses of an attempt: completed, freed for another service, looked at later, parked for a person."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from converter.desk import Desk, Next
+from converter.domain import events
+from converter.domain.conversions import Attempt, AttemptState, Conversion, State
+from converter.domain.events import Event
+from converter.domain.money import plain
+from converter.domain.orders import OperationKind, Order
+from converter.ports import Work
+from converter.reconciliation import Finding, pause_after
+from converter.sending import Prepared
+
+
+class Closing:
+    """Each method writes one transaction, gives the claim up, and says which task should look next."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def complete(self, conversion: Conversion, attempt: Attempt, order: Order) -> Next | None:
+        """The payout is final."""
+        with self._desk.ledger.begin() as work:
+            work.attempts.move(conversion, attempt, AttemptState.SETTLED)
+            payload = {
+                "serviceId": attempt.service_id,
+                "promised": plain(attempt.promised),
+                "delivered": plain(order.delivered) if order.delivered is not None else None,
+                "txid": order.txid,
+            }
+            work.outbox.add(Event(events.CONVERSION_COMPLETED, payload, conversion.id))
+            work.conversions.move(
+                conversion,
+                State.COMPLETED,
+                service_id=attempt.service_id,
+                promised=attempt.promised,
+                delivered=order.delivered,
+                txid=order.txid,
+                reason=_shortfall(attempt, order),
+            )
+        return None
+
+    def free(self, conversion: Conversion, attempt: Attempt, error: str) -> Next | None:
+        """The attempt is proven not executed: another service may be attempted."""
+        with self._desk.ledger.begin() as work:
+            work.attempts.move(conversion, attempt, AttemptState.NOT_EXECUTED, error=error)
+            if self._desk.policy_of(conversion).auto_failover:
+                due_at = work.now() + self._desk.timing.handover
+                work.conversions.move(conversion, State.EXECUTING, due_at=due_at, reason=error)
+                return Next.EXECUTE
+            work.outbox.add(Event(events.CONVERSION_FAILED, {"reason": error}, conversion.id))
+            # SETTLING and RECONCILING do not fail; what was followed here goes through EXECUTING first.
+            if conversion.state is not State.EXECUTING:
+                conversion = work.conversions.move(conversion, State.EXECUTING, release=False)
+            work.conversions.move(conversion, State.FAILED, reason=error)
+        return None
+
+    def poll(self, conversion: Conversion, reason: str, at_least: timedelta = timedelta(0)) -> Next | None:
+        """Look at the order again later."""
+        timing = self._desk.timing
+        with self._desk.ledger.begin() as work:
+            followed_for = work.now() - conversion.since if conversion.state is State.SETTLING else timedelta(0)
+            pause = max(at_least, min(timing.poll_limit, max(timing.poll, followed_for / 2)))
+            work.conversions.move(conversion, State.SETTLING, due_at=work.now() + pause, reason=reason)
+        return None
+
+    def unknown(self, conversion: Conversion, prepared: Prepared, finding: Finding) -> Next | None:
+        """The outcome is not proven: keep what is known and look again, or ask a person when it gets old."""
+        if self.too_old(conversion, prepared):
+            return self.park(conversion, f"unknown for too long: {finding.error}")
+        with self._desk.ledger.begin() as work:
+            work.attempts.note(prepared.operation, finding.error, absences=finding.absences)
+            since = conversion.since if conversion.state is State.RECONCILING else work.now()
+            if conversion.state is not State.RECONCILING:
+                payload = {"serviceId": prepared.attempt.service_id, "operation": prepared.operation.kind}
+                work.outbox.add(Event(events.CONVERSION_UNKNOWN, payload, conversion.id))
+            due_at = work.now() + pause_after(work.now() - since)
+            work.conversions.move(conversion, State.RECONCILING, due_at=due_at, reason=finding.error)
+        return None
+
+    def too_old(self, conversion: Conversion, prepared: Prepared) -> bool:
+        """Whether an unknown operation should go to a person now."""
+        if conversion.state is not State.RECONCILING:
+            return False
+        rule = self._desk.services[prepared.attempt.service_id].capabilities.rules[prepared.operation.kind]
+        provable = rule.repeat_recognised or rule.quiet is not None
+        limit = self._desk.timing.park if provable else self._desk.timing.park_unprovable
+        return self._desk.ledger.now() - conversion.since > limit
+
+    def park(self, conversion: Conversion, reason: str) -> Next | None:
+        """Hand the conversion to a person, with the evidence. It is never aged into failed."""
+        with self._desk.ledger.begin() as work:
+            work.outbox.add(
+                Event(
+                    events.CONVERSION_NEEDS_REVIEW,
+                    {"reason": reason, "evidence": _evidence(work, conversion)},
+                    conversion.id,
+                )
+            )
+            due_at = work.now() + self._desk.timing.review_poll
+            work.conversions.move(conversion, State.NEEDS_REVIEW, due_at=due_at, reason=reason)
+        return None
+
+    def stay_parked(self, conversion: Conversion) -> Next | None:
+        """Nothing new."""
+        with self._desk.ledger.begin() as work:
+            work.conversions.move(conversion, State.NEEDS_REVIEW, due_at=work.now() + self._desk.timing.review_poll)
+        return None
+
+
+def becomes_executed(
+    desk: Desk, work: Work, conversion: Conversion, prepared: Prepared, order: Order | None
+) -> Attempt:
+    """Note on the attempt what an executed operation means for it."""
+    attempt, operation = prepared.attempt, prepared.operation
+    rule = desk.services[attempt.service_id].capabilities.rules[operation.kind]
+    changes: dict[str, Any] = {}
+    if order is not None and order.ref.service_order_id and not attempt.service_order_id:
+        changes["service_order_id"] = order.ref.service_order_id
+    if order is not None and order.deposit is not None and not attempt.deposit_address:
+        changes.update(
+            deposit_address=order.deposit.address,
+            deposit_amount=order.deposit.amount,
+            deposit_memo=order.deposit.memo,
+        )
+    to_state = attempt.state
+    if rule.moves_money and attempt.state is not AttemptState.EXECUTED:
+        to_state = AttemptState.EXECUTED
+        _tell_failover(work, conversion, attempt)
+    elif operation.kind is OperationKind.ORDER and attempt.state is AttemptState.PREPARED:
+        to_state = AttemptState.PENDING
+    return work.attempts.move(conversion, attempt, to_state, **changes)
+
+
+def _tell_failover(work: Work, conversion: Conversion, attempt: Attempt) -> None:
+    earlier = [one.service_id for one in work.attempts.of(conversion.id) if one.number < attempt.number]
+    if earlier and earlier[-1] != attempt.service_id:
+        payload = {"from": earlier[-1], "to": attempt.service_id}
+        work.outbox.add(Event(events.FAILOVER_SUCCESS, payload, conversion.id))
+
+
+def _evidence(work: Work, conversion: Conversion) -> list[dict[str, Any]]:
+    """What was sent where, when and under which key."""
+    return [
+        {
+            "serviceId": attempt.service_id,
+            "orderId": attempt.service_order_id,
+            "operation": operation.kind,
+            "key": operation.key,
+            "state": operation.state,
+            "sends": operation.sends,
+            "sendBefore": operation.send_before.isoformat(),
+            "error": operation.error,
+        }
+        for attempt in work.attempts.of(conversion.id)
+        for operation in work.attempts.operations(attempt.id)
+    ]
+
+
+def _shortfall(attempt: Attempt, order: Order) -> str:
+    if order.delivered is not None and order.delivered < attempt.minimum_net:
+        return f"delivered {plain(order.delivered)} of promised {plain(attempt.promised)}"
+    return ""

@@ -1,0 +1,104 @@
+"""Prepares the payment of an order's deposit: checked against what we asked for, signed and stored, not yet sent."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from converter.desk import Desk
+from converter.domain import events
+from converter.domain.addresses import check_address
+from converter.domain.conversions import Attempt, Conversion, OperationState
+from converter.domain.errors import IntegrityMismatch, InvalidRequest, OutcomeUnknown, ServiceError
+from converter.domain.events import Event
+from converter.domain.money import floor_unit, plain
+from converter.domain.orders import Deposit, OperationKind, Order
+from converter.ports import Deadline, Ledger, Transfer
+from converter.sending import Prepared, Sending
+
+
+class Depositing:
+    """The step before the commit point of a deposit swap."""
+
+    def __init__(self, desk: Desk, sending: Sending) -> None:
+        self._desk = desk
+        self._sending = sending
+
+    def prepare(self, conversion: Conversion, attempt: Attempt, order: Order) -> tuple[Prepared, Transfer | None]:
+        """Store the deposit operation and its signed transaction in one transaction.
+
+        The transfer is None where a person pays. Until this returns nothing is prepared and nothing can be sent, so
+        every error raised here leaves the attempt proven not executed; save ClaimLost, after which it is not ours.
+        """
+        deposit = self._checked(conversion, attempt, order)
+        wallet = self._desk.wallets[conversion.request.from_asset.network]
+        if not wallet.pays_itself:
+            return self._by_hand(conversion, attempt, deposit), None
+        deadline = Deadline.after(self._desk.timing.read.total_seconds())
+        try:
+            place = wallet.account(deadline)
+            terms = wallet.terms(deposit.amount, deadline)
+        except OutcomeUnknown as error:  # a read: nothing was sent that could have an outcome
+            raise ServiceError(attempt.service_id, "deposit", detail=str(error)) from error
+        target = (deposit.address, deposit.amount, deposit.memo)
+        with self._desk.ledger.begin() as work:
+            prepared = self._sending.prepare_step(work, conversion, attempt, OperationKind.DEPOSIT)
+            transfer = work.transfers.add(prepared.operation, place, lambda nonce: wallet.sign(target, nonce, terms))
+        return prepared, transfer
+
+    def _by_hand(self, conversion: Conversion, attempt: Attempt, deposit: Deposit) -> Prepared:
+        payload = {
+            "serviceId": attempt.service_id,
+            "orderId": attempt.service_order_id,
+            "coin": conversion.request.from_asset.coin,
+            "amount": plain(deposit.amount),
+            "address": deposit.address,
+            "memo": deposit.memo,
+        }
+        with self._desk.ledger.begin() as work:
+            prepared = self._sending.prepare_step(work, conversion, attempt, OperationKind.DEPOSIT)
+            work.outbox.add(Event(events.DEPOSIT_REQUESTED, payload, conversion.id))
+        return prepared
+
+    def _checked(self, conversion: Conversion, attempt: Attempt, order: Order) -> Deposit:
+        """The deposit to pay: what the service named first, unchanged since, for exactly our amount."""
+        deposit, asset = order.deposit, conversion.request.from_asset
+
+        def mismatch(what: str) -> IntegrityMismatch:
+            return IntegrityMismatch(attempt.service_id, "deposit", detail=what)
+
+        if deposit is None:
+            raise mismatch("the service names no deposit address")
+        if attempt.deposit_address and (deposit.address, deposit.memo) != (
+            attempt.deposit_address,
+            attempt.deposit_memo,
+        ):
+            raise mismatch("the deposit address changed")
+        decimals = self._desk.services[attempt.service_id].capabilities.amount_decimals
+        if deposit.amount != floor_unit(conversion.request.amount, decimals):
+            raise mismatch(f"the service asks for {plain(deposit.amount)}")
+        if deposit.address == conversion.request.address:
+            raise mismatch("the deposit address is the destination")
+        try:
+            check_address(asset, deposit.address, "deposit address")
+        except InvalidRequest as error:
+            raise mismatch(error.problem) from error
+        return deposit
+
+
+def report_deposit(ledger: Ledger, conversion_id: str, txid: str) -> None:
+    """Note the transaction with which a person paid a deposit. Raises InvalidRequest when none waits for one."""
+    if not 1 <= len(txid) <= 200 or not txid.isalnum():
+        raise InvalidRequest("txid", "is not a transaction id", "the id as the chain shows it")
+    with ledger.begin() as work:
+        work.conversions.get(conversion_id)
+        waiting = [
+            (attempt, operation)
+            for attempt in work.attempts.of(conversion_id)
+            for operation in work.attempts.operations(attempt.id)
+            if operation.kind is OperationKind.DEPOSIT and operation.state is OperationState.PREPARED
+        ]
+        if not waiting or work.transfers.of(waiting[-1][1]) is not None:
+            raise InvalidRequest("conversion_id", "waits for no deposit by hand", "a conversion that asked for one")
+        attempt, operation = waiting[-1]
+        amount = attempt.deposit_amount or Decimal(0)
+        work.transfers.report(operation, Transfer("manual", "manual", -1, "", txid, attempt.deposit_address, amount))

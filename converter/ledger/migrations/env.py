@@ -1,0 +1,13 @@
+"""Alembic's entry point: migrate on the connection that the caller gives."""
+
+from alembic import context
+
+from converter.ledger.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

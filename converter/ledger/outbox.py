@@ -1,0 +1,44 @@
+"""Events, appended in the transaction of the change that they tell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from converter.domain.events import Event
+from converter.ledger.tables import events
+
+
+class SqlOutbox:
+    """The `Outbox` port on one transaction."""
+
+    def __init__(self, connection: Connection, now: Callable[[], datetime]) -> None:
+        self._connection = connection
+        self._now = now
+
+    def add(self, event: Event) -> None:
+        """Append."""
+        self._connection.execute(
+            sa.insert(events).values(
+                name=event.name,
+                conversion_id=event.conversion_id,
+                payload=json.dumps(event.payload),
+                at=self._now(),
+            )
+        )
+
+    def after(self, sequence: int, limit: int = 100) -> list[Event]:
+        """Events behind a sequence number, oldest first."""
+        query = sa.select(events).where(events.c.sequence > sequence).order_by(events.c.sequence).limit(limit)
+        return [
+            Event(row.name, json.loads(row.payload), row.conversion_id, row.sequence, row.at)
+            for row in self._connection.execute(query)
+        ]
+
+    def last(self) -> int:
+        """The newest sequence number, 0 when there is none."""
+        return int(self._connection.execute(sa.select(sa.func.max(events.c.sequence))).scalar() or 0)

@@ -1,0 +1,186 @@
+"""Opening the ledger and working on it in transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+
+from converter.domain.errors import ConfigurationError
+from converter.ledger.attempts import SqlAttempts
+from converter.ledger.conversions import SqlConversions
+from converter.ledger.outbox import SqlOutbox
+from converter.ledger.quotes import SqlQuotes
+from converter.ledger.statistics import read_statistics
+from converter.ledger.transfers import SqlTransfers
+
+SCHEMA_VERSION = "0001"
+"""The newest migration; workers refuse to run on any other schema."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class SqlWork:
+    """One transaction."""
+
+    def __init__(self, connection: Connection, clock: Callable[[Connection], datetime]) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._time: datetime | None = None
+
+    def now(self) -> datetime:
+        """The ledger's clock, read once per transaction."""
+        if self._time is None:
+            self._time = self._clock(self._connection)
+        return self._time
+
+    @cached_property
+    def conversions(self) -> SqlConversions:
+        """Conversions."""
+        return SqlConversions(self._connection, self.now)
+
+    @cached_property
+    def quotes(self) -> SqlQuotes:
+        """Quotes."""
+        return SqlQuotes(self._connection)
+
+    @cached_property
+    def attempts(self) -> SqlAttempts:
+        """Attempts and operations."""
+        return SqlAttempts(self._connection, self.now)
+
+    @cached_property
+    def transfers(self) -> SqlTransfers:
+        """Transfers."""
+        return SqlTransfers(self._connection, self.now)
+
+    @cached_property
+    def outbox(self) -> SqlOutbox:
+        """Events."""
+        return SqlOutbox(self._connection, self.now)
+
+    def statistics(self) -> dict[str, Any]:
+        """Counts by service and in all."""
+        return read_statistics(self._connection)
+
+
+class SqlLedger:
+    """The ledger on SQLite or PostgreSQL.
+
+    The clock is the host's on SQLite, which serves one host only, and the server's on PostgreSQL, which serves many.
+    """
+
+    def __init__(self, engine: Engine, clock: Callable[[], datetime] | None = None) -> None:
+        self.engine = engine
+        self._given_clock = clock
+
+    @contextmanager
+    def begin(self) -> Iterator[SqlWork]:
+        """A transaction: committed at the end, rolled back by an exception."""
+        with self.engine.begin() as connection:
+            yield SqlWork(connection, self._clock)
+
+    def now(self) -> datetime:
+        """The ledger's clock, read by itself."""
+        if self._given_clock is not None or self.engine.dialect.name == "sqlite":
+            return (self._given_clock or _utc_now)()
+        with self.engine.connect() as connection:
+            return self._clock(connection)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
+    def _clock(self, connection: Connection) -> datetime:
+        if self._given_clock is not None:
+            return self._given_clock()
+        if connection.dialect.name == "sqlite":
+            return _utc_now()
+        moment: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        return moment.astimezone(UTC)
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(dbapi_connection: Any, _record: Any) -> None:
+        dbapi_connection.isolation_level = None  # we send BEGIN ourselves
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
+            dbapi_connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A deferred transaction that reads and then writes fails with "database is locked" under load.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgresql_engine(url: URL) -> Engine:
+    try:
+        import psycopg  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise ConfigurationError(
+            "ledger: PostgreSQL needs the extra `postgres` (pip install converter[postgres])"
+        ) from error
+    return sa.create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=16,
+        max_overflow=16,
+        pool_pre_ping=True,
+        # A silent partition must not hang a worker: statements, sockets and connecting all have an end.
+        connect_args={
+            "connect_timeout": 2,
+            "tcp_user_timeout": 5000,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 2,
+            "options": "-c statement_timeout=10000 -c lock_timeout=5000",
+        },
+    )
+
+
+def create_engine(url: str) -> Engine:
+    """An engine for `sqlite:///path` or `postgresql://…`. Raises ConfigurationError for anything else."""
+    try:
+        parsed = make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise ConfigurationError("ledger: not a database URL; accepted: sqlite:///path or postgresql://…") from error
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        return _sqlite_engine(parsed)
+    if backend == "postgresql":
+        return _postgresql_engine(parsed)
+    raise ConfigurationError(f"ledger: {backend} is not supported; accepted: sqlite:///path or postgresql://…")
+
+
+def schema_version(engine: Engine) -> str | None:
+    """The schema's version, None for an empty database."""
+    with engine.connect() as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        version: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+        return version
+
+
+def open_ledger(url: str, *, migrate: bool = False) -> SqlLedger:
+    """Open the ledger; with `migrate`, bring its schema up to date first. Raises ConfigurationError."""
+    engine = create_engine(url)
+    if schema_version(engine) != SCHEMA_VERSION:
+        if not migrate:
+            raise ConfigurationError("ledger: its schema is not current; run `converter migrate`")
+        from converter.ledger.migrations.run import upgrade  # noqa: PLC0415  Alembic takes a second to import
+
+        upgrade(engine)
+    return SqlLedger(engine)

@@ -1,0 +1,171 @@
+"""A drill on the real stack: conversions under way while a service fails and the worker is killed."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import requests
+
+from converter.client import ConversionHandle, MultiServiceConverter
+from converter.domain.bech32 import segwit_address
+from converter.domain.conversions import Conversion, State
+from converter.ledger.repository import SqlLedger, open_ledger
+from converter.local.audit import compare
+from converter.local.stack import Stack
+
+Tell = Callable[[str], None]
+
+_DARK_SECONDS = 8.0
+_ENDED = 90.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the drill found. Latencies are from acceptance to settlement, in milliseconds."""
+
+    facts: dict[str, Any]
+
+    @property
+    def passed(self) -> bool:
+        """Nothing paid twice, nothing lost, everything completed."""
+        facts = self.facts
+        return bool(facts["doubles"] == 0 and facts["lost"] == 0 and facts["completed"] == facts["conversions"])
+
+
+class Drill:
+    """Runs `count` conversions ETH -> BTC, each to an address of its own."""
+
+    def __init__(self, stack: Stack, count: int, seed: int, tell: Tell) -> None:
+        self._stack = stack
+        self._count = count
+        self._random = Random(seed)
+        self._tell = tell
+        self._sandbox = stack.sandbox_url or ""
+        self._service = "btcpay_lightning"
+
+    def run(self) -> Report:
+        """Convert, fail, kill, recover, wait for the end, compare with the outside world."""
+        ledger = open_ledger(self._stack.ledger_url)
+        with MultiServiceConverter(home=self._stack.home) as converter:
+            half = self._count // 2
+            self._slow_executions()
+            handles = [self._convert(converter) for _ in range(half)]
+            self._tell(f"{half} conversions accepted")
+            self._wait(lambda: self._completed(ledger) >= half // 4, 30.0)
+            self._break_service()
+            handles += [self._convert(converter) for _ in range(self._count - half)]
+            self._tell(f"{self._count - half} more accepted")
+            self._kill_worker(ledger)
+            dark_until = time.monotonic() + _DARK_SECONDS
+            self._wait(lambda: time.monotonic() > dark_until, _DARK_SECONDS + 1)
+            self._mend()
+            limit = _ENDED + self._count * 0.5
+            self._wait(lambda: self._finished(ledger) == self._count, limit)
+            report = self._report(ledger, handles, converter.get_stats())
+        ledger.close()
+        return report
+
+    def _convert(self, converter: MultiServiceConverter) -> ConversionHandle:
+        amount = Decimal(self._random.randint(2000, 20000)).scaleb(-4)
+        address = segwit_address("bc", 0, self._random.randbytes(20))
+        return converter.convert(from_coin="ETH", to_coin="BTC", amount=amount, address=address)
+
+    def _slow_executions(self) -> None:
+        """Let executing calls take a moment, so that the kill finds some of them under way."""
+        fault = {"kind": "latency", "latency_ms": 150, "jitter_ms": 100}
+        for service_id, operations in _EXECUTING.items():
+            self._put(f"faults/{service_id}", {**fault, "operations": operations})
+
+    def _break_service(self) -> None:
+        """First it refuses orders, then it goes dark."""
+        self._put(f"faults/{self._service}", {"kind": "refuse", "operations": ["order"], "count": 3})
+        self._tell(f"{self._service} refuses orders")
+        end = time.monotonic() + 1.5
+        self._wait(lambda: time.monotonic() > end, 2.0)
+        self._put(f"faults/{self._service}", {"kind": "down"})
+        self._tell(f"{self._service} is down")
+
+    def _kill_worker(self, ledger: SqlLedger) -> None:
+        """kill -9 while executions are under way, and start again."""
+        self._wait(lambda: len(self._in_state(ledger, State.EXECUTING)) > 0, 20.0)
+        under_way = len(self._in_state(ledger, State.EXECUTING, State.QUOTING))
+        worker = self._stack.workers[0]
+        worker.kill()
+        self._tell(f"worker killed (kill -9) with {under_way} conversions in its hands; starting it again")
+        worker.restart_if_dead()
+
+    def _mend(self) -> None:
+        requests.delete(f"{self._sandbox}/_sandbox/faults", timeout=5)
+        self._tell(f"{self._service} is back")
+
+    def _wait(self, condition: Callable[[], bool], limit: float) -> None:
+        """Watch over the stack until a condition holds or the time is over."""
+        end = time.monotonic() + limit
+        while not condition() and time.monotonic() < end:
+            for line in self._stack.watch():
+                self._tell(line)
+            time.sleep(0.1)
+
+    def _in_state(self, ledger: SqlLedger, *states: State) -> list[Conversion]:
+        with ledger.begin() as work:
+            return work.conversions.page(states=states, limit=self._count)
+
+    def _completed(self, ledger: SqlLedger) -> int:
+        return len(self._in_state(ledger, State.COMPLETED))
+
+    def _finished(self, ledger: SqlLedger) -> int:
+        ended = (State.COMPLETED, State.FAILED, State.CANCELLED, State.EXPIRED, State.NEEDS_REVIEW)
+        return len(self._in_state(ledger, *ended))
+
+    def _put(self, path: str, content: dict[str, Any]) -> None:
+        requests.put(f"{self._sandbox}/_sandbox/{path}", json=content, timeout=5).raise_for_status()
+
+    def _report(self, ledger: SqlLedger, handles: list[ConversionHandle], stats: dict[str, Any]) -> Report:
+        truth = requests.get(f"{self._sandbox}/_sandbox/truth", timeout=30).json()
+        with ledger.begin() as work:
+            conversions = [work.conversions.get(handle.id) for handle in handles]
+        verdict = compare(conversions, truth["deliveries"])
+        times = sorted(_milliseconds(one) for one in conversions if one.state is State.COMPLETED)
+        cuts = statistics.quantiles(times, n=20) if len(times) > 1 else [*times, 0.0] * 20
+        count = {state: sum(one.state is state for one in conversions) for state in State}
+        return Report(
+            {
+                "conversions": len(conversions),
+                "completed": count[State.COMPLETED],
+                "failed": count[State.FAILED] + count[State.CANCELLED] + count[State.EXPIRED],
+                "in_review": count[State.NEEDS_REVIEW],
+                "failovers": stats["failovers"],
+                "doubles": verdict.doubles,
+                "lost": verdict.lost,
+                "deliveries": len(truth["deliveries"]),
+                "worker_kills": 1,
+                "p50_ms": round(cuts[9]),
+                "p95_ms": round(cuts[18]),
+                "by_service": {service_id: _service_facts(one) for service_id, one in stats["services"].items()},
+            }
+        )
+
+
+_EXECUTING = {"btcpay_lightning": ["order", "approve"], "changenow": ["order"], "binance": ["order", "withdraw"]}
+"""Operations of the sandbox that change something outside."""
+
+
+def _milliseconds(conversion: Conversion) -> float:
+    end = conversion.completed_at or conversion.updated_at
+    return (end - conversion.created_at).total_seconds() * 1000
+
+
+def _service_facts(stats: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "quotes": stats["totalRequests"],
+        "executions": stats["executions"],
+        "failures": round(stats["totalRequests"] * (1 - stats["successRate"])) + stats["refused"],
+        "failovers": stats["refused"],
+        "mean_ms": stats["averageResponseTime"],
+    }

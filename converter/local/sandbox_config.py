@@ -1,0 +1,56 @@
+"""The configuration that points the system at the sandbox: addresses, keys that open nothing else, shorter times."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from converter.sandbox import credentials
+from converter.security.keys import variable
+from converter.services import REGISTRY
+from converter.settings import default_file
+
+_OPTIONS = {
+    "btcpay_lightning": {"storeId": credentials.BTCPAY_STORE_ID},
+    "changenow": {"refundAddress": credentials.EVM_WALLET_ADDRESS},
+}
+
+
+def write_sandbox_config(home: Path, sandbox_url: str) -> Path:
+    """Write `sandbox.json` into the data folder."""
+    services: list[dict[str, Any]] = []
+    for entry in json.loads(default_file().read_text())["services"]:
+        found = {"id": entry["id"]}
+        if entry["id"] in REGISTRY:
+            found.update(
+                baseUrl=f"{sandbox_url}/{entry['id']}", options=_OPTIONS.get(entry["id"], {}), recoveryTime=5000
+            )
+        services.append(found)
+    content = {
+        "services": services,
+        "wallets": {
+            "ETH": {
+                "kind": "evm",
+                "rpcUrl": f"{sandbox_url}/evm",
+                "chainId": credentials.EVM_CHAIN_ID,
+                "confirmations": 1,
+            }
+        },
+        "engine": {"lease": 20000, "poll": 500, "pollLimit": 5000},
+    }
+    file = home / "sandbox.json"
+    file.write_text(json.dumps(content, indent=2))
+    return file
+
+
+def sandbox_environment() -> dict[str, str]:
+    """Keys that the sandbox accepts."""
+    return {
+        variable("changenow", "api_key"): credentials.CHANGENOW_API_KEY,
+        variable("changenow", "private_key"): credentials.CHANGENOW_PRIVATE_KEY,
+        variable("binance", "api_key"): credentials.BINANCE_API_KEY,
+        variable("binance", "secret_key"): credentials.BINANCE_SECRET_KEY,
+        variable("btcpay_lightning", "token"): credentials.BTCPAY_TOKEN,
+        variable("wallet", "ETH"): credentials.EVM_WALLET_KEY,
+    }

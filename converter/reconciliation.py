@@ -1,0 +1,110 @@
+"""Unknown -> proven: finds out what really happened to an operation whose outcome is not known.
+
+The ledger's clock is read first, then the service is asked, then it is decided. An answer says what was so when it was
+made; comparing it with a clock read afterwards would let a pause in between turn an old absence into proof.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from converter.desk import Desk, order_request
+from converter.domain.conversions import Attempt, Conversion, Operation
+from converter.domain.errors import ConverterError, Outcome
+from converter.domain.orders import OperationKind, OperationRule, Order, OrderRef, OrderStatus, step_done
+from converter.ports import Deadline, Sighting
+
+PAUSES = (2.0, 5.0, 15.0, 30.0, 60.0)
+"""Seconds between looks at the same unknown operation."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found out. `repeat` asks for the same bytes to be sent again; `absences` counts looks that found nothing
+    after the quiet period; `error` is what stood in the way."""
+
+    outcome: Outcome
+    order: Order | None = None
+    repeat: bool = False
+    absences: int = 0
+    error: str = ""
+
+
+class Reconciliation:
+    """Asks services and chains. Reads only: what follows from a finding is done by settlement."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def find(self, conversion: Conversion, attempt: Attempt, operation: Operation) -> Finding:
+        """Find out about an operation that may or may not have been executed."""
+        asked_at = self._desk.ledger.now()
+        if operation.kind is OperationKind.DEPOSIT:
+            return self._deposit(conversion, operation)
+        try:
+            order = self.look(conversion, attempt, operation)
+        except ConverterError as error:
+            return Finding(Outcome.UNKNOWN, error=str(error), absences=operation.absences)
+        if order is not None and step_done(operation.kind, order.status):
+            return Finding(Outcome.EXECUTED, order)
+        rule = self._desk.services[attempt.service_id].capabilities.rules[operation.kind]
+        return _absent(rule, operation, asked_at, order)
+
+    def look(self, conversion: Conversion, attempt: Attempt, operation: Operation | None) -> Order | None:
+        """Ask the service for the order of an attempt."""
+        service = self._desk.services[attempt.service_id]
+        return service.find_order(
+            order_ref(conversion, attempt, operation),
+            Deadline.after(self._desk.timing.read.total_seconds()),
+        )
+
+    def _deposit(self, conversion: Conversion, operation: Operation) -> Finding:
+        wallet = self._desk.wallets[conversion.request.from_asset.network]
+        with self._desk.ledger.begin() as work:
+            transfer = work.transfers.of(operation)
+        if transfer is None:
+            return Finding(Outcome.PENDING if not wallet.pays_itself else Outcome.UNKNOWN, error="no transfer reported")
+        try:
+            sighting = wallet.observe(transfer, Deadline.after(self._desk.timing.read.total_seconds()))
+        except ConverterError as error:
+            return Finding(Outcome.UNKNOWN, error=str(error))
+        if sighting in (Sighting.PENDING, Sighting.CONFIRMED):
+            return Finding(Outcome.EXECUTED)
+        if sighting is Sighting.UNKNOWN:
+            return Finding(Outcome.UNKNOWN, repeat=wallet.pays_itself, error="the chain does not know it yet")
+        return Finding(Outcome.UNKNOWN, error=f"the chain says {sighting}: {transfer.txid}")
+
+
+def order_ref(conversion: Conversion, attempt: Attempt, operation: Operation | None) -> OrderRef:
+    """How the order of an attempt is found; the operation's key finds its second step."""
+    second = operation is not None and operation.kind in (OperationKind.APPROVAL, OperationKind.WITHDRAWAL)
+    return OrderRef(
+        request=order_request(conversion, attempt),
+        service_order_id=attempt.service_order_id,
+        step_key=operation.key if operation is not None and second else None,
+    )
+
+
+def _absent(rule: OperationRule, operation: Operation, asked_at: datetime, order: Order | None) -> Finding:
+    """Decide on a look that did not find the operation executed."""
+    if order is not None and order.status is OrderStatus.REJECTED:
+        return Finding(Outcome.UNKNOWN, order, error=f"the service closed the order: {order.detail}")
+    if rule.repeat_recognised:
+        return Finding(Outcome.UNKNOWN, order, repeat=True, error="not executed yet; sent again")
+    quiet_over = rule.quiet is not None and asked_at > operation.send_before + rule.quiet
+    absences = operation.absences + 1 if quiet_over else 0
+    if quiet_over and absences >= rule.absences:
+        return Finding(Outcome.NOT_EXECUTED, order, absences=absences, error="the service never took it")
+    return Finding(Outcome.UNKNOWN, order, absences=absences, error="the service does not know it (yet)")
+
+
+def pause_after(unknown_for: timedelta) -> timedelta:
+    """How long to wait before the next look, growing with the time that it has been unknown."""
+    seconds, total = PAUSES[-1], 0.0
+    for pause in PAUSES:
+        total += pause
+        if unknown_for.total_seconds() < total:
+            seconds = pause
+            break
+    return timedelta(seconds=seconds)

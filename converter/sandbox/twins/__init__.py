@@ -1,0 +1,1 @@
+"""One twin per outside service, each written from the fact sheet of that service."""

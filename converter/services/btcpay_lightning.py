@@ -1,0 +1,247 @@
+"""BTCPay Server: pays BTC from the pool's own node, on chain or over Lightning, at the store's rate.
+
+It converts nothing: the pool keeps the from_coin, and the price risk with it. A payout is created unapproved, which
+moves nothing; approving it is the commit point. Approval is a change of state of one payout, so a repeat cannot pay
+twice: it is answered `invalid-state`. There is no client id, so ours travels in `metadata.clientRef` and is looked for
+in the list of payouts. Of a payout that could not be approved the rest is cancelled and read back before the attempt
+counts as not executed; a payout that is cancelled after its approval proves nothing and goes to a person.
+
+The quote is our own: store rate x amount, less an estimate of the miner fee (`feeVbytes` x the node's fee rate) on
+chain. The store's spread is inside the rate. A Lightning destination is an invoice without amount; LNURL and lightning
+addresses are not accepted, since their payouts are not recognised when repeated.
+
+Facts: Greenfield API of BTCPay Server 2.4.1 (OpenAPI and source). Proof keys are read without regard to case.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from converter.domain.coins import Asset
+from converter.domain.errors import (
+    IntegrityMismatch,
+    MalformedResponse,
+    OutcomeUnknown,
+    PairNotSupported,
+    QuoteExpired,
+    ServiceError,
+    ServiceRejected,
+    ServiceUnavailable,
+)
+from converter.domain.money import EXACT, floor_unit, from_units, plain
+from converter.domain.orders import (
+    Capabilities,
+    OperationKind,
+    OperationRule,
+    Order,
+    OrderRef,
+    OrderRequest,
+    OrderStatus,
+)
+from converter.domain.quotes import Fee, Quote, QuoteRequest, net_of
+from converter.ports import Deadline
+from converter.services.base import Call, HttpService, encode, exact, json_body, text
+from converter.transport.http import HttpAnswer
+
+METHODS = {"BTC": "BTC-CHAIN", "LIGHTNING": "BTC-LN"}
+"""Network of the destination -> payout method."""
+
+STATES = {
+    "AwaitingApproval": OrderStatus.AWAITING_APPROVAL,
+    "AwaitingPayment": OrderStatus.PAYING_OUT,
+    "InProgress": OrderStatus.PAYING_OUT,
+    "Completed": OrderStatus.SETTLED,
+    "Cancelled": OrderStatus.REJECTED,
+}
+
+QUOTE_LIFE = timedelta(seconds=30)
+_REFUSED = {"amount-too-low", "payment-method-not-supported", "rate-unavailable", "old-revision"}
+_REFUSED |= {"expired", "not-started", "archived", "overdraft", "pullpayment-not-found", "not-available"}
+
+
+class BtcPayLightning(HttpService):
+    """See the module. Keys: `token`. Options: `storeId`, `feeVbytes`."""
+
+    capabilities = Capabilities(
+        service_id="btcpay_lightning",
+        title="BTCPay Lightning",
+        commits_on=OperationKind.APPROVAL,
+        rules={
+            OperationKind.ORDER: OperationRule(moves_money=False, quiet=timedelta(seconds=5)),
+            OperationKind.APPROVAL: OperationRule(moves_money=True, repeat_recognised=True),
+        },
+        firm_quotes=False,
+        keys=("token",),
+        minimum={"ETH": Decimal("0.0001")},
+    )
+
+    @staticmethod
+    def supports(from_asset: Asset, to_asset: Asset) -> bool:
+        """Anything to BTC, on chain or over Lightning; the store's rate decides what it can price."""
+        return to_asset.coin == "BTC" and from_asset.coin != "BTC"
+
+    def quote(self, request: QuoteRequest, deadline: Deadline) -> Quote:
+        """Store rate x amount less the miner fee; refused when the wallet does not hold it."""
+        fees = self._miner_fee(request.to_asset, deadline)
+        gross = floor_unit(EXACT.multiply(request.amount, self._rate(request, deadline)), request.to_asset.decimals)
+        net = net_of(gross, fees, request.to_asset)
+        if net <= 0:
+            raise ServiceRejected("btcpay_lightning", "quote", detail="the miner fee eats the amount")
+        if self._balance(request.to_asset, deadline) < gross:
+            raise ServiceRejected("btcpay_lightning", "quote", detail="the wallet does not hold the amount")
+        expires_at = self._clock.now() + QUOTE_LIFE
+        return Quote("btcpay_lightning", request, gross, fees, net, firm=False, expires_at=expires_at)
+
+    def place_order(self, order: OrderRequest, deadline: Deadline) -> Order:
+        """Create the payout, unapproved, for the promised net. Moves nothing. The rate is checked again first."""
+        request = QuoteRequest(order.from_asset, order.to_asset, order.amount)
+        gross = EXACT.multiply(order.amount, self._rate(request, deadline))
+        if net_of(gross, self._miner_fee(order.to_asset, deadline), order.to_asset) < order.minimum_net:
+            raise QuoteExpired("btcpay_lightning", "order", detail="the rate is worse now")
+        content = {
+            "destination": order.address,
+            "amount": plain(order.net),
+            "payoutMethodId": METHODS[order.to_asset.network],
+            "approved": False,
+            "metadata": {
+                "clientRef": order.key,
+                "fromCoin": order.from_asset.coin,
+                "fromAmount": plain(order.amount),
+            },
+        }
+        body = self._execute(self._call("order", "POST", "/payouts", content=content), deadline)
+        with self._parsing("order", executed=True):
+            return self._order(OrderRef(order, text(body["id"])), body)
+
+    def advance_order(self, order: Order, deadline: Deadline) -> Order:
+        """Approve the payout. Moves money. An approved one is left as it is."""
+        path = f"/payouts/{order.ref.service_order_id}"
+        payout = self._read(self._call("status", "GET", path), deadline)
+        with self._parsing("status"):
+            seen, revision = self._order(order.ref, payout), int(payout["revision"])
+        if seen.status is not OrderStatus.AWAITING_APPROVAL:
+            return seen
+        try:
+            call = self._call("approve", "POST", path, content={"revision": revision})
+            body = self._execute(call, deadline)
+        except ServiceRejected as refusal:
+            self._abandon(order.ref, refusal)
+            raise
+        with self._parsing("approve", executed=True):
+            return self._order(order.ref, body)
+
+    def find_order(self, ref: OrderRef, deadline: Deadline) -> Order | None:
+        """By the payout's id, else by our reference among all payouts, the cancelled ones included."""
+        if ref.service_order_id is not None:
+            try:
+                payout = self._read(self._call("status", "GET", f"/payouts/{ref.service_order_id}"), deadline)
+            except ServiceRejected as error:
+                if error.code == "payout-not-found":
+                    return None
+                raise
+            with self._parsing("status"):
+                return self._order(ref, payout)
+        rows = self._read(self._call("status", "GET", "/payouts", "includeCancelled=true"), deadline)
+        with self._parsing("status"):
+            ours = [row for row in rows if (row.get("metadata") or {}).get("clientRef") == ref.request.key]
+            if not ours:
+                return None
+            return self._order(OrderRef(ref.request, text(ours[0]["id"]), ref.step_key), ours[0])
+
+    def check_health(self, deadline: Deadline) -> None:
+        """The node is in step with the chain."""
+        body = self._read(Call("health", "GET", "/api/v1/health"), deadline)
+        with self._parsing("health"):
+            if body["synchronized"] is not True:
+                raise ServiceUnavailable("btcpay_lightning", "health", detail="the node is behind")
+
+    def _abandon(self, ref: OrderRef, refusal: ServiceError) -> None:
+        """Cancel a payout whose approval was refused; OutcomeUnknown unless it is seen cancelled."""
+        path = f"/payouts/{ref.service_order_id}"
+        deadline = Deadline.after(5.0)
+        try:
+            self._execute(self._call("cancel", "DELETE", path), deadline)
+            payout = self._read(self._call("status", "GET", path), deadline)
+            with self._parsing("status"):
+                cancelled = payout["state"] == "Cancelled"
+        except ServiceError as error:
+            raise OutcomeUnknown("btcpay_lightning", "approve", detail="refused, but not cancelled") from error
+        if not cancelled:
+            raise OutcomeUnknown("btcpay_lightning", "approve", code=refusal.code) from refusal
+
+    def _rate(self, request: QuoteRequest, deadline: Deadline) -> Decimal:
+        """BTC for one unit of the from_coin. Matched by name: malformed pairs vanish from the answer."""
+        pair = f"{request.from_asset.coin}_BTC"
+        rows = self._read(self._call("quote", "GET", "/rates", encode({"currencyPair": pair})), deadline)
+        with self._parsing("quote"):
+            rates = [row["rate"] for row in rows if row["currencyPair"] == pair and row["rate"] is not None]
+            if not rates:
+                raise PairNotSupported("btcpay_lightning", "quote", detail="the store has no rate")
+            rate = exact(rates[0])
+            if rate <= 0:
+                raise ValueError("no rate")
+        return rate
+
+    def _miner_fee(self, asset: Asset, deadline: Deadline) -> tuple[Fee, ...]:
+        if asset.network != "BTC":
+            return ()
+        body = self._read(self._call("info", "GET", f"{_WALLET}/feerate", "blockTarget=6"), deadline)
+        with self._parsing("info"):
+            satoshi = EXACT.multiply(exact(body["feeRate"]), Decimal(self._settings.options.get("feeVbytes", "141")))
+        return (Fee("network", from_units(int(satoshi) + 1, 8)),)
+
+    def _balance(self, asset: Asset, deadline: Deadline) -> Decimal:
+        """What the paying wallet can spend, in BTC."""
+        if asset.network == "BTC":
+            body = self._read(self._call("info", "GET", _WALLET), deadline)
+            with self._parsing("info"):
+                return exact(body["confirmedBalance"])
+        body = self._read(self._call("info", "GET", "/lightning/BTC/balance"), deadline)
+        with self._parsing("info"):
+            return from_units(int(exact(body["offchain"]["local"])), 11)
+
+    def _order(self, ref: OrderRef, body: Any) -> Order:
+        """Parse a payout and hold it against the request; IntegrityMismatch when it is not ours."""
+        request, status = ref.request, STATES.get(body["state"])
+        ours = (request.address, METHODS[request.to_asset.network], "BTC")
+        found = (body["destination"], body["payoutMethodId"], body["originalCurrency"])
+        if found != ours or exact(body["originalAmount"]) != request.net:
+            raise IntegrityMismatch("btcpay_lightning", "order", detail="destination or amount are not ours")
+        if status is None:
+            raise MalformedResponse("btcpay_lightning", "status", detail=f"unknown state {str(body['state'])[:40]!r}")
+        proof = {str(name).lower(): value for name, value in (body.get("paymentProof") or {}).items()}
+        paid = body.get("payoutAmount")
+        return Order(
+            ref=ref,
+            status=status,
+            delivered=exact(paid) if status is OrderStatus.SETTLED and paid is not None else None,
+            txid=str(proof.get("transactionid") or proof.get("paymenthash") or ""),
+            detail=str(body["state"]),
+        )
+
+    def _call(self, operation: str, method: str, path: str, query: str = "", content: Any = None) -> Call:
+        store = f"/api/v1/stores/{self._settings.options['storeId']}"
+        headers = {"Authorization": f"token {self._settings.keys['token']}"}
+        if content is None:
+            return Call(operation, method, store + path, query, headers)
+        headers["Content-Type"] = "application/json"
+        return Call(operation, method, store + path, query, headers, json_body(content))
+
+    def _known_error(self, operation: str, answer: HttpAnswer) -> ServiceError | None:
+        if answer.status == 429:
+            return self._limited(operation, answer)
+        if answer.status in (401, 403):
+            return self._unauthorised(operation, str(answer.status))
+        body = answer.json()
+        if answer.status == 422:
+            return ServiceRejected("btcpay_lightning", operation, code="422", detail=str(body[0]["path"])[:40])
+        code = str(body["code"])
+        # `duplicate-destination` may be our own earlier send, `invalid-state` our own earlier approval.
+        if code in _REFUSED or (answer.status == 404 and code.endswith("-not-found")):
+            return ServiceRejected("btcpay_lightning", operation, code=code)
+        return None
+
+
+_WALLET = "/payment-methods/BTC-CHAIN/wallet"

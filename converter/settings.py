@@ -1,0 +1,247 @@
+"""The only reader of configuration files and of the environment.
+
+Layers, later over earlier: `config/default.json`, the file named by `CONVERTER_CONFIG` (JSON or TOML), environment
+variables `CONVERTER_…` with `__` between levels (`CONVERTER_MULTI_SERVICE__MAX_PARALLEL_REQUESTS=5`). Files may spell
+keys as the specification does (`maxParallelRequests`) or with underscores. Durations are whole milliseconds. A
+`services` list replaces the one before it; an entry takes what it leaves out from the entry with the same id there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel, to_snake
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from converter.domain.errors import ConfigurationError
+
+SERVICES = (
+    "binance",
+    "btcpay_lightning",
+    "changenow",
+    "coingate",
+    "coinpayments",
+    "kraken",
+    "simpleswap",
+    "thorchain",
+)
+"""Ids that a configuration may name."""
+
+
+def _from_milliseconds(value: Any) -> Any:
+    if isinstance(value, timedelta) and value > timedelta(0):
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise ValueError("a positive whole number of milliseconds is accepted, such as 5000")
+    return timedelta(milliseconds=value)
+
+
+Milliseconds = Annotated[timedelta, BeforeValidator(_from_milliseconds)]
+
+
+class Section(BaseModel):
+    """A part of the configuration, in either spelling; an unknown key is an error."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="forbid", frozen=True
+    )
+
+
+class MultiService(Section):
+    """The specification's `multiService`."""
+
+    enabled: bool = True
+    parallel_queries: bool = True
+    max_parallel_requests: int = Field(default=3, ge=1, le=20)
+    request_timeout: Annotated[Milliseconds, Field(le=timedelta(seconds=5))] = timedelta(seconds=5)
+    load_balancing: Literal["weighted", "round-robin", "least-used"] = "weighted"
+    auto_failover: bool = True
+    always_use_best_rate: bool = True
+    max_service_failures: int = Field(default=3, ge=1)
+    service_recovery_time: Milliseconds = timedelta(seconds=300)
+    max_rate_difference: Decimal = Field(default=Decimal("0.02"), ge=0, lt=1)
+
+
+class Service(Section):
+    """One entry of `services`. `min_amount` overrides the floor per from_coin that the service module declares."""
+
+    id: Literal[SERVICES]  # type: ignore[valid-type]
+    enabled: bool = True
+    priority: int = Field(ge=1, le=4)
+    weight: Decimal = Field(gt=0, le=1)
+    max_failures: int | None = Field(default=None, ge=1)
+    recovery_time: Milliseconds | None = None
+    base_url: str = ""
+    options: dict[str, str] = Field(default_factory=dict)
+    min_amount: dict[str, Decimal] = Field(default_factory=dict)
+
+
+class WalletSettings(Section):
+    """How deposits of the coin of a network are paid."""
+
+    kind: Literal["evm", "manual"]
+    rpc_url: str = ""
+    chain_id: int = Field(default=1, ge=1)
+    confirmations: int = Field(default=12, ge=1)
+
+
+class Engine(Section):
+    """Durations and sizes of the engine itself."""
+
+    lease: Milliseconds = timedelta(seconds=30)
+    quoting: Milliseconds = timedelta(seconds=12)
+    poll: Milliseconds = timedelta(seconds=1)
+    poll_limit: Milliseconds = timedelta(seconds=30)
+    sweep_interval: Milliseconds = timedelta(seconds=2)
+    concurrency: int = Field(default=16, ge=1, le=200)
+
+
+class Settings(BaseSettings):
+    """The whole configuration."""
+
+    model_config = SettingsConfigDict(env_prefix="CONVERTER_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    multi_service: MultiService = MultiService()
+    services: tuple[Service, ...] = ()
+    wallets: dict[str, WalletSettings] = Field(default_factory=dict)
+    engine: Engine = Engine()
+    home: Path = Field(default_factory=lambda: Path.home() / ".converter")
+    redis_url: str = ""
+    ledger_url: str = ""
+
+    @property
+    def ledger(self) -> str:
+        """The ledger's URL; a SQLite file in `home` unless one is configured."""
+        return self.ledger_url or f"sqlite:///{self.home.absolute() / 'ledger.db'}"
+
+    @property
+    def enabled_services(self) -> tuple[Service, ...]:
+        """Services that take part."""
+        return tuple(one for one in self.services if one.enabled)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is accepted but not advisable."""
+        primaries = sum(one.priority == 1 for one in self.enabled_services)
+        if primaries >= 3:
+            return ()
+        return (f"services: {primaries} primary services are enabled; at least 3 are advisable",)
+
+    @model_validator(mode="after")
+    def _weights_sum_to_one(self) -> Settings:
+        ids = [one.id for one in self.services]
+        for repeated in {one for one in ids if ids.count(one) > 1}:
+            raise ValueError(f"services: {repeated} is listed twice")
+        for tier in sorted({one.priority for one in self.services}):
+            total = sum(one.weight for one in self.services if one.priority == tier)
+            if total != 1:
+                raise ValueError(f"services: the weights of priority {tier} sum to {total}; they must sum to 1")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment goes before the files, which `load_settings` hands in."""
+        return env_settings, init_settings
+
+
+_SECTIONS = {"multi_service", "engine"}
+"""Sections whose keys are settings; in the others some keys are data (networks, options)."""
+
+
+def _snake(content: Mapping[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in content.items():
+        name = to_snake(key)
+        result[name] = (
+            {to_snake(inner): one for inner, one in value.items()}
+            if name in _SECTIONS and isinstance(value, dict)
+            else value
+        )
+    return result
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = {**base}
+    for key, value in over.items():
+        if key == "services" and isinstance(value, list):
+            known = {one.get("id"): one for one in base.get("services", []) if isinstance(one, dict)}
+            merged[key] = [{**known.get(one.get("id"), {}), **one} if isinstance(one, dict) else one for one in value]
+        elif isinstance(value, dict) and isinstance(base.get(key), dict):
+            merged[key] = {**base[key], **value}
+        else:
+            merged[key] = value
+    return merged
+
+
+def default_file() -> Path:
+    """The shipped configuration, in the source tree or inside the installed package."""
+    tree = Path(__file__).parent.parent / "config" / "default.json"
+    return tree if tree.is_file() else Path(__file__).parent / "default.json"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text()
+        content = (
+            tomllib.loads(text, parse_float=Decimal)
+            if file.suffix == ".toml"
+            else json.loads(text, parse_float=Decimal)
+        )
+    except OSError as error:
+        raise ConfigurationError(f"{file}: cannot be read ({error.strerror}); accepted: a JSON or TOML file") from error
+    except ValueError as error:
+        raise ConfigurationError(f"{file}: {error}; accepted: a JSON or TOML file") from error
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{file}: accepted: an object at the top")
+    return _snake(content)
+
+
+def load_settings(*, config: Path | None = None, **overrides: Any) -> Settings:
+    """Read all layers. `config` stands in for CONVERTER_CONFIG; `overrides` (home, redis_url…) go over everything.
+
+    Raises ConfigurationError that names the key, the problem and what is accepted.
+    """
+    content = _read(default_file())
+    named = config or os.environ.get("CONVERTER_CONFIG")
+    if named:
+        content = _merged(content, _read(Path(named)))
+    try:
+        settings = Settings(**content)
+        return Settings.model_validate({**settings.model_dump(), **overrides}) if overrides else settings
+    except ValidationError as error:
+        raise ConfigurationError(describe_errors(error)) from None
+
+
+def describe_errors(error: ValidationError) -> str:
+    """One line that names each key, its problem and what is accepted."""
+    return "; ".join(_describe(one) for one in error.errors())
+
+
+def _describe(problem: Any) -> str:
+    where = ".".join(str(part) if isinstance(part, int) else to_camel(str(part)) for part in problem["loc"])
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        message = "unknown key; accepted: the keys of config/default.json"
+    return f"{where}: {message}" if where else message
+
+
+def environment() -> Mapping[str, str]:
+    """The environment, for those who pass it on (keys, child processes)."""
+    return os.environ

@@ -1,0 +1,212 @@
+"""Follows an attempt to its end: the next step at its service, the deposit, the payout, or a person."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from converter.closing import Closing, becomes_executed
+from converter.depositing import Depositing
+from converter.desk import Desk, Next
+from converter.domain.conversions import Attempt, Conversion, Operation, OperationState, State
+from converter.domain.errors import ClaimLost, ConverterError, Outcome
+from converter.domain.orders import NEXT_STEP, OperationKind, Order, OrderStatus
+from converter.reconciliation import Finding, Reconciliation, order_ref
+from converter.sending import NO_TIME, Prepared, Sending, Sent
+
+_FOLLOWED = (State.SETTLING, State.RECONCILING, State.NEEDS_REVIEW)
+
+
+class Settlement:
+    """The use-case behind `conversions.settle`, and what execution hands an accepted or unknown attempt to."""
+
+    def __init__(self, desk: Desk, sending: Sending, reconciliation: Reconciliation) -> None:
+        self._desk = desk
+        self._sending = sending
+        self._reconciliation = reconciliation
+        self._closing = Closing(desk)
+        self._depositing = Depositing(desk, sending)
+
+    def settle(self, conversion_id: str) -> Next | None:
+        """Look at a conversion whose money is under way, and take it further. May move money."""
+        lease = self._desk.timing.lease
+        with self._desk.ledger.begin() as work:
+            conversion = work.conversions.claim(conversion_id, self._desk.owner, lease, _FOLLOWED)
+            if conversion is None:
+                return None
+            attempts = work.attempts.of(conversion_id)
+        attempt = next((one for one in attempts if one.is_open), None)
+        try:
+            if attempt is None:
+                return self._closing.park(conversion, "it has no open attempt")
+            return self.resume(conversion, attempt)
+        except ClaimLost:
+            return None  # another owner goes on
+
+    def resume(self, conversion: Conversion, attempt: Attempt) -> Next | None:
+        """Go on with an open attempt from what the ledger holds of it."""
+        with self._desk.ledger.begin() as work:
+            operation = work.attempts.operations(attempt.id)[-1]
+        if conversion.state is State.NEEDS_REVIEW:
+            return self._look_again(conversion, attempt, operation)
+        if operation.state is OperationState.PREPARED:
+            finding = self._reconciliation.find(conversion, attempt, operation)
+            return self._decide(conversion, Prepared(attempt, operation, NO_TIME), finding)
+        try:
+            order = self._reconciliation.look(conversion, attempt, operation)
+        except ConverterError as error:
+            return self._closing.poll(conversion, str(error))
+        if order is None:
+            return self._closing.poll(conversion, "the service does not show the order (yet)")
+        return self._follow(conversion, attempt, order)
+
+    def after_send(self, conversion: Conversion, prepared: Prepared, sent: Sent) -> Next | None:
+        """Go on after an operation was sent and not refused."""
+        if sent.outcome is Outcome.EXECUTED:
+            return self._executed(conversion, prepared, sent.order)
+        if sent.outcome is Outcome.NOT_EXECUTED:
+            return self._step_refused(conversion, prepared, str(sent.error or "not sent in time"))
+        return self._closing.unknown(conversion, prepared, Finding(Outcome.UNKNOWN, error=str(sent.error or "")))
+
+    def _decide(self, conversion: Conversion, prepared: Prepared, finding: Finding) -> Next | None:
+        if finding.outcome is Outcome.EXECUTED:
+            return self._executed(conversion, prepared, finding.order)
+        if finding.outcome is Outcome.NOT_EXECUTED:
+            return self._step_refused(conversion, prepared, finding.error)
+        if finding.outcome is Outcome.PENDING:
+            return self._by_hand(conversion, prepared)
+        if finding.order is not None and finding.order.status is OrderStatus.REJECTED:
+            return self._closing.park(conversion, finding.error)
+        if finding.repeat and not self._closing.too_old(conversion, prepared):
+            return self._repeat(conversion, prepared, finding.order)
+        return self._closing.unknown(conversion, prepared, finding)
+
+    def _repeat(self, conversion: Conversion, prepared: Prepared, order: Order | None) -> Next | None:
+        """Send the very same again, counted first."""
+        attempt, operation = prepared.attempt, prepared.operation
+        with self._desk.ledger.begin() as work:
+            transfer = work.transfers.of(operation)
+            again = self._sending.prepare_repeat(work, conversion, attempt, operation)
+        if operation.kind is OperationKind.DEPOSIT and transfer is not None:
+            sent = self._sending.broadcast(conversion, again, transfer)
+        elif operation.kind is OperationKind.ORDER:
+            sent = self._sending.place(conversion, again)
+        elif order is not None:
+            sent = self._sending.advance(conversion, again, order)
+        else:
+            sent = Sent(Outcome.UNKNOWN)
+        return self.after_send(conversion, again, sent)
+
+    def _executed(self, conversion: Conversion, prepared: Prepared, order: Order | None) -> Next | None:
+        with self._desk.ledger.begin() as work:
+            work.attempts.record(conversion, prepared.operation, OperationState.EXECUTED)
+            attempt = becomes_executed(self._desk, work, conversion, prepared, order)
+        if order is None:
+            return self._closing.poll(conversion, "")
+        return self._follow(conversion, attempt, order)
+
+    def _follow(self, conversion: Conversion, attempt: Attempt, order: Order) -> Next | None:
+        """Do what an order's status asks for. One step here leads to the next status and so to the next step."""
+        if order.status is OrderStatus.SETTLED:
+            return self._closing.complete(conversion, attempt, order)
+        if order.status in (OrderStatus.REJECTED, OrderStatus.EXPIRED):
+            return self._closed(conversion, attempt, order)
+        if order.status in (OrderStatus.REFUNDED, OrderStatus.HELD):
+            return self._held(conversion, order)
+        step = NEXT_STEP.get(order.status)
+        if step is OperationKind.DEPOSIT:
+            return self._deposit(conversion, attempt, order)
+        if step is not None:
+            return self._advance(conversion, attempt, order, step)
+        return self._closing.poll(conversion, "")
+
+    def _advance(self, conversion: Conversion, attempt: Attempt, order: Order, step: OperationKind) -> Next | None:
+        with self._desk.ledger.begin() as work:
+            prepared = self._sending.prepare_step(work, conversion, attempt, step)
+        ref = order_ref(conversion, attempt, prepared.operation)
+        ref = replace(ref, service_order_id=order.ref.service_order_id or ref.service_order_id)
+        sent = self._sending.advance(conversion, prepared, replace(order, ref=ref))
+        return self.after_send(conversion, prepared, sent)
+
+    def _deposit(self, conversion: Conversion, attempt: Attempt, order: Order) -> Next | None:
+        with self._desk.ledger.begin() as work:
+            known = [one for one in work.attempts.operations(attempt.id) if one.kind is OperationKind.DEPOSIT]
+        if known:  # ours is on its way; one deposit per order, ever
+            return self._closing.poll(conversion, "")
+        try:
+            prepared, transfer = self._depositing.prepare(conversion, attempt, order)
+        except ConverterError as error:
+            if isinstance(error, ClaimLost):
+                raise
+            return self._closing.free(conversion, attempt, str(error))
+        if transfer is None:
+            return self._closing.poll(conversion, "a person pays the deposit")
+        return self.after_send(conversion, prepared, self._sending.broadcast(conversion, prepared, transfer))
+
+    def _by_hand(self, conversion: Conversion, prepared: Prepared) -> Next | None:
+        """A deposit that a person pays: the order itself tells when it arrived."""
+        try:
+            order = self._reconciliation.look(conversion, prepared.attempt, None)
+        except ConverterError as error:
+            return self._closing.poll(conversion, str(error))
+        if order is None or order.status is OrderStatus.AWAITING_DEPOSIT:
+            return self._closing.poll(conversion, "a person pays the deposit")
+        if order.status is OrderStatus.EXPIRED:
+            return self._closing.park(conversion, "the order expired, and nobody said whether the deposit was paid")
+        return self._executed(conversion, prepared, order)
+
+    def _step_refused(self, conversion: Conversion, prepared: Prepared, error: str) -> Next | None:
+        """A step was proven not executed."""
+        attempt, operation = prepared.attempt, prepared.operation
+        with self._desk.ledger.begin() as work:
+            work.attempts.record(conversion, operation, OperationState.NOT_EXECUTED, error)
+            refused = [
+                one
+                for one in work.attempts.operations(attempt.id)
+                if one.kind is operation.kind and one.state is OperationState.NOT_EXECUTED
+            ]
+        if operation.kind is not OperationKind.WITHDRAWAL:
+            return self._closing.free(conversion, attempt, error)
+        # The trade is done: only this service can pay out, so it is asked again, and then a person.
+        if len(refused) >= _WITHDRAWALS:
+            return self._closing.park(conversion, f"the service refuses the withdrawal: {error}")
+        return self._closing.poll(conversion, error, at_least=timedelta(seconds=10 * len(refused)))
+
+    def _closed(self, conversion: Conversion, attempt: Attempt, order: Order) -> Next | None:
+        """The service closed the order. It frees the conversion only if nothing of ours can have moved after it."""
+        with self._desk.ledger.begin() as work:
+            operations = work.attempts.operations(attempt.id)
+        if any(self._may_have_moved(attempt, one) for one in operations):
+            return self._closing.park(conversion, f"the service closed the order as {order.status}: {order.detail}")
+        return self._closing.free(conversion, attempt, f"{attempt.service_id}: {order.status} {order.detail}")
+
+    def _may_have_moved(self, attempt: Attempt, operation: Operation) -> bool:
+        rule = self._desk.services[attempt.service_id].capabilities.rules[operation.kind]
+        later_step = operation.kind is not OperationKind.ORDER
+        return later_step and rule.moves_money and operation.state is not OperationState.NOT_EXECUTED
+
+    def _held(self, conversion: Conversion, order: Order) -> Next | None:
+        if order.status is OrderStatus.REFUNDED:
+            return self._closing.park(conversion, f"the service sent the deposit back: {order.txid} {order.detail}")
+        reason = f"the service holds the order: {order.detail}"
+        with self._desk.ledger.begin() as work:
+            held_for = work.now() - conversion.since
+        if held_for > self._desk.timing.park:
+            return self._closing.park(conversion, reason)
+        return self._closing.poll(conversion, reason, at_least=self._desk.timing.poll_limit)
+
+    def _look_again(self, conversion: Conversion, attempt: Attempt, operation: Operation) -> Next | None:
+        """A parked conversion: nothing is sent any more, but a payout that turns up completes it."""
+        try:
+            order = self._reconciliation.look(conversion, attempt, operation)
+        except ConverterError:
+            order = None
+        if order is None or order.status is not OrderStatus.SETTLED:
+            return self._closing.stay_parked(conversion)
+        if operation.state is OperationState.PREPARED:
+            return self._executed(conversion, Prepared(attempt, operation, NO_TIME), order)
+        return self._closing.complete(conversion, attempt, order)
+
+
+_WITHDRAWALS = 5
+"""Refusals of a withdrawal after which a person is asked."""

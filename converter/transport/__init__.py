@@ -1,0 +1,1 @@
+"""HTTP that knows whether anything left us: one call, at most one request, three ways to end."""

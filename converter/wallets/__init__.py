@@ -1,0 +1,1 @@
+"""Paying deposits: prepare, store, broadcast, observe. Never "send"."""
