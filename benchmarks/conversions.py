@@ -58,9 +58,11 @@ def main() -> None:
     parser.add_argument("count", nargs="?", type=int, default=200)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="converter-bench-") as folder:
-        with Stack(Path(folder), environment(), sandbox=True) as stack:
-            facts = measure(stack, given.count)
+    with (
+        tempfile.TemporaryDirectory(prefix="converter-bench-") as folder,
+        Stack(Path(folder), environment(), sandbox=True) as stack,
+    ):
+        facts = measure(stack, given.count)
     if given.json:
         print(json.dumps(facts))
     else:

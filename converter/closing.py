@@ -78,7 +78,8 @@ class Closing:
             if conversion.state is not State.RECONCILING:
                 payload = {"serviceId": prepared.attempt.service_id, "operation": prepared.operation.kind}
                 work.outbox.add(Event(events.CONVERSION_UNKNOWN, payload, conversion.id))
-            due_at = work.now() + pause_after(work.now() - since)
+            pause = pause_after(work.now() - since)
+            due_at = work.now() + min(pause, finding.look_again or pause)
             work.conversions.move(conversion, State.RECONCILING, due_at=due_at, reason=finding.error)
         return None
 

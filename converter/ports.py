@@ -203,7 +203,10 @@ class Attempts(Protocol):
         """Insert an attempt with its order operation, counted as sent once. The one-open index bars a second."""
 
     def prepare_step(self, conversion: Conversion, operation: Operation) -> Operation:
-        """Insert the next operation of an open attempt, counted as sent once."""
+        """Insert the next operation of an open attempt, counted as sent once.
+
+        The one-per-step index bars it while another of its kind is open or executed: then ClaimLost.
+        """
 
     def of(self, conversion_id: str) -> list[Attempt]:
         """Attempts of a conversion, first to last."""

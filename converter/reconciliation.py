@@ -29,6 +29,8 @@ class Finding:
     repeat: bool = False
     absences: int = 0
     error: str = ""
+    look_again: timedelta | None = None
+    """When a next look can prove more than this one did."""
 
 
 class Reconciliation:
@@ -92,11 +94,18 @@ def _absent(rule: OperationRule, operation: Operation, asked_at: datetime, order
         return Finding(Outcome.UNKNOWN, order, error=f"the service closed the order: {order.detail}")
     if rule.repeat_recognised:
         return Finding(Outcome.UNKNOWN, order, repeat=True, error="not executed yet; sent again")
-    quiet_over = rule.quiet is not None and asked_at > operation.send_before + rule.quiet
-    absences = operation.absences + 1 if quiet_over else 0
-    if quiet_over and absences >= rule.absences:
+    if rule.quiet is None:
+        return Finding(Outcome.UNKNOWN, order, error="the service does not know it; that proves nothing")
+    rest = operation.send_before + rule.quiet - asked_at
+    if rest >= timedelta(0):
+        return Finding(Outcome.UNKNOWN, order, error="the service does not know it yet", look_again=rest + _MARGIN)
+    absences = operation.absences + 1
+    if absences >= rule.absences:
         return Finding(Outcome.NOT_EXECUTED, order, absences=absences, error="the service never took it")
-    return Finding(Outcome.UNKNOWN, order, absences=absences, error="the service does not know it (yet)")
+    return Finding(Outcome.UNKNOWN, order, absences=absences, error="absent; asked again", look_again=_AGAIN)
+
+
+_MARGIN, _AGAIN = timedelta(milliseconds=500), timedelta(seconds=3)
 
 
 def pause_after(unknown_for: timedelta) -> timedelta:

@@ -114,11 +114,17 @@ class Settlement:
         if order.status in (OrderStatus.REFUNDED, OrderStatus.HELD):
             return self._held(conversion, order)
         step = NEXT_STEP.get(order.status)
+        if step is None or self._is_taken(attempt, step):
+            return self._closing.poll(conversion, "")
         if step is OperationKind.DEPOSIT:
             return self._deposit(conversion, attempt, order)
-        if step is not None:
-            return self._advance(conversion, attempt, order, step)
-        return self._closing.poll(conversion, "")
+        return self._advance(conversion, attempt, order, step)
+
+    def _is_taken(self, attempt: Attempt, step: OperationKind) -> bool:
+        """Whether the step is open or executed by our own record. A look-up that lags behind does not undo it."""
+        with self._desk.ledger.begin() as work:
+            operations = work.attempts.operations(attempt.id)
+        return any(one.kind is step and one.state is not OperationState.NOT_EXECUTED for one in operations)
 
     def _advance(self, conversion: Conversion, attempt: Attempt, order: Order, step: OperationKind) -> Next | None:
         with self._desk.ledger.begin() as work:
@@ -129,10 +135,6 @@ class Settlement:
         return self.after_send(conversion, prepared, sent)
 
     def _deposit(self, conversion: Conversion, attempt: Attempt, order: Order) -> Next | None:
-        with self._desk.ledger.begin() as work:
-            known = [one for one in work.attempts.operations(attempt.id) if one.kind is OperationKind.DEPOSIT]
-        if known:  # ours is on its way; one deposit per order, ever
-            return self._closing.poll(conversion, "")
         try:
             prepared, transfer = self._depositing.prepare(conversion, attempt, order)
         except ConverterError as error:

@@ -36,7 +36,7 @@ def up(with_sandbox: bool, sandbox_port: int, as_json: bool) -> None:
 
     With --json one line with the addresses is printed when everything is ready.
     """
-    from converter.local.stack import Stack  # noqa: PLC0415  pulls in Celery
+    from converter.local.stack import Stack, StackOptions  # noqa: PLC0415  pulls in Celery
 
     settings = load_settings()
     facts = read_run_file(settings.home)
@@ -45,7 +45,7 @@ def up(with_sandbox: bool, sandbox_port: int, as_json: bool) -> None:
             f"home: {settings.home} is in use by process {facts['pid']}; accepted: a folder of its own"
         )
     stopping = _until_signalled()
-    stack = Stack(settings.home, environment(), sandbox=with_sandbox, port=sandbox_port)
+    stack = Stack(settings.home, environment(), sandbox=with_sandbox, options=StackOptions(sandbox_port))
     try:
         addresses = stack.start(lambda part: None if as_json else console.print(f"starting {part} …", highlight=False))
         if as_json:

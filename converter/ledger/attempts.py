@@ -58,7 +58,10 @@ class SqlAttempts:
     def prepare_step(self, conversion: Conversion, operation: Operation) -> Operation:
         """Insert the next operation of an open attempt, counted as sent once."""
         self._check_fence(conversion, lease=True)
-        return self._insert(operation)
+        try:
+            return self._insert(operation)
+        except sa.exc.IntegrityError as error:
+            raise ClaimLost(f"{operation.key}: this step is open or executed already") from error
 
     def _insert(self, operation: Operation) -> Operation:
         key = self._connection.execute(sa.insert(operations).values(**_columns(operation))).inserted_primary_key

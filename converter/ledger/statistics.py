@@ -42,10 +42,12 @@ def read_statistics(connection: Connection) -> dict[str, Any]:
         known.update(attempts=row.attempts, executions=row.executions, refused=row.refused)
         moments = [moment for moment in (known["last_failure"], row.last) if moment is not None]
         known["last_failure"] = max(moments, default=None)
-    states = connection.execute(sa.select(conversions.c.state, sa.func.count()).group_by(conversions.c.state))
+    states = connection.execute(
+        sa.select(conversions.c.state, sa.func.count().label("number")).group_by(conversions.c.state)
+    )
     failovers = connection.execute(sa.select(sa.func.sum(conversions.c.failovers))).scalar()
     return {
         "services": services,
-        "states": dict(states.tuples().all()),
+        "states": {row.state: row.number for row in states},
         "failovers": int(failovers or 0),
     }

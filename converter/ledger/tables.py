@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from converter.domain.conversions import OPEN_ATTEMPT
+from converter.domain.conversions import OPEN_ATTEMPT, OperationState
 from converter.domain.money import plain
 
 
@@ -61,6 +61,7 @@ metadata = sa.MetaData()
 
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _OPEN = sa.text("state IN ({})".format(", ".join(f"'{state}'" for state in OPEN_ATTEMPT)))
+_NOT_REFUSED = sa.text(f"state <> '{OperationState.NOT_EXECUTED}'")
 
 conversions = sa.Table(
     "conversions",
@@ -173,6 +174,15 @@ operations = sa.Table(
     sa.Column("created_at", Utc, nullable=False),
     sa.Column("updated_at", Utc, nullable=False),
     sa.UniqueConstraint("attempt_id", "sequence", name="operation_sequence"),
+    # A step is taken again only after the one before it is proven not executed, whatever a look-up says meanwhile.
+    sa.Index(
+        "one_operation_per_step",
+        "attempt_id",
+        "kind",
+        unique=True,
+        sqlite_where=_NOT_REFUSED,
+        postgresql_where=_NOT_REFUSED,
+    ),
 )
 
 transfers = sa.Table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ _OPTIONS = {
 }
 
 
-def write_sandbox_config(home: Path, sandbox_url: str) -> Path:
-    """Write `sandbox.json` into the data folder."""
+def write_sandbox_config(home: Path, sandbox_url: str, only: Collection[str] | None = None) -> Path:
+    """Write `sandbox.json` into the data folder; `only` names the services that take part, all when absent."""
     services: list[dict[str, Any]] = []
     for entry in json.loads(default_file().read_text())["services"]:
         found = {"id": entry["id"]}
+        if only is not None and entry["id"] not in only:
+            found["enabled"] = False
         if entry["id"] in REGISTRY:
             found.update(
                 baseUrl=f"{sandbox_url}/{entry['id']}", options=_OPTIONS.get(entry["id"], {}), recoveryTime=5000
@@ -37,7 +40,7 @@ def write_sandbox_config(home: Path, sandbox_url: str) -> Path:
                 "confirmations": 1,
             }
         },
-        "engine": {"lease": 20000, "poll": 500, "pollLimit": 5000},
+        "engine": {"lease": 10000, "quoting": 8000, "poll": 500, "pollLimit": 5000},
     }
     file = home / "sandbox.json"
     file.write_text(json.dumps(content, indent=2))

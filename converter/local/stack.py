@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,20 +35,31 @@ _WORKER += ("--without-gossip", "--without-mingle")
 _BEAT = ("beat", "--loglevel", "WARNING", "--pidfile=")
 
 
+@dataclass(frozen=True)
+class StackOptions:
+    """What seldom differs: the sandbox' port, which services take part there, the module that runs as `celery`."""
+
+    sandbox_port: int = 0
+    services: Collection[str] | None = None
+    celery: tuple[str, ...] = ()
+
+
 class Stack:
     """Starts and stops everything in order; a dead worker or beat is started again by `watch`.
 
     Use it from the main thread: children end with the thread that started them.
     """
 
-    def __init__(self, home: Path, environ: Mapping[str, str], *, sandbox: bool = False, port: int = 0) -> None:
+    def __init__(
+        self, home: Path, environ: Mapping[str, str], *, sandbox: bool = False, options: StackOptions | None = None
+    ) -> None:
         self.home = home.absolute()
         self.sandbox_url: str | None = None
         self.redis: RedisServer | None = None
         self.workers: list[Child] = []
         self._environ = {**environ, "CONVERTER_HOME": str(self.home)}
         self._with_sandbox = sandbox
-        self._port = port
+        self._options = options or StackOptions()
         self._beat: Child | None = None
         self._sandbox: Child | None = None
         self._taken = (time.monotonic(), -1)
@@ -76,7 +88,9 @@ class Stack:
         if self._with_sandbox:
             tell("sandbox")
             self.sandbox_url = self._start_sandbox()
-            self._environ["CONVERTER_CONFIG"] = str(write_sandbox_config(self.home, self.sandbox_url))
+            self._environ["CONVERTER_CONFIG"] = str(
+                write_sandbox_config(self.home, self.sandbox_url, self._options.services)
+            )
             self._environ.update(sandbox_environment())
         tell("ledger")
         config = self._environ.get("CONVERTER_CONFIG")
@@ -84,7 +98,8 @@ class Stack:
         self._environ["CONVERTER_LEDGER_URL"] = settings.ledger
         open_ledger(settings.ledger, migrate=True).close()
         tell("worker and beat")
-        self.workers = [self._celery("worker", *_WORKER, "-c", str(settings.engine.concurrency))]
+        worker = self._celery("worker", *_WORKER, "-c", str(settings.engine.concurrency))
+        self.workers = [worker]
         self._beat = self._celery("beat", *_BEAT, "-s", str(self.home / "beat-schedule"))
         for child in (*self.workers, self._beat):
             child.start()
@@ -138,11 +153,19 @@ class Stack:
         return [child for child in (*self.workers, self._beat) if child is not None]
 
     def _celery(self, name: str, *words: str) -> Child:
-        argv = [sys.executable, "-m", "celery", "-A", "workers.app", *words]
+        argv = [sys.executable, "-m", *(self._options.celery or ("celery", "-A", "workers.app")), *words]
         return Child(name, argv, self._environ, self.home / "logs" / f"{name}.log")
 
     def _start_sandbox(self) -> str:
-        argv = [sys.executable, "-m", "converter.cli.main", "sandbox", "--port", str(self._port), "--json"]
+        argv = [
+            sys.executable,
+            "-m",
+            "converter.cli.main",
+            "sandbox",
+            "--port",
+            str(self._options.sandbox_port),
+            "--json",
+        ]
         self._sandbox = Child("sandbox", argv, self._environ, self.home / "logs" / "sandbox.log")
         process = self._sandbox.start(stdout=subprocess.PIPE)
         line = process.stdout.readline() if process.stdout is not None else b""

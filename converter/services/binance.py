@@ -6,7 +6,7 @@ again, so an unknown order is looked up, never re-sent. The server refuses a req
 recvWindow` and waits at most 10 s for its engine; hence the quiet period of 20 s, and two absent look-ups.
 
 `withdrawOrderId` is documented as a filter of the history only. What a second use does is not found, so a withdrawal
-is taken as not repeatable: it is looked up, over many minutes, since the history may lag. Withdrawn is everything that
+is taken as not repeatable: it is looked up, over minutes, since the history may lag. Withdrawn is everything that
 the trade brought; the fee of the network is taken off by the service. A withdrawal that the service cancels, rejects or
 fails leaves the coin in the account: a person decides.
 
@@ -64,7 +64,7 @@ class Binance(HttpService):
         commits_on=OperationKind.ORDER,
         rules={
             OperationKind.ORDER: OperationRule(moves_money=True, quiet=timedelta(seconds=20), absences=2),
-            OperationKind.WITHDRAWAL: OperationRule(moves_money=True, quiet=timedelta(minutes=10), absences=3),
+            OperationKind.WITHDRAWAL: OperationRule(moves_money=True, quiet=timedelta(minutes=5), absences=3),
         },
         firm_quotes=False,
         keys=("api_key", "secret_key"),

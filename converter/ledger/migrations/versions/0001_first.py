@@ -161,6 +161,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("attempt_id", "sequence", name="operation_sequence"),
         sa.UniqueConstraint("key"),
     )
+    op.create_index(
+        "one_operation_per_step",
+        "operations",
+        ["attempt_id", "kind"],
+        unique=True,
+        sqlite_where=sa.text("state <> 'NOT_EXECUTED'"),
+        postgresql_where=sa.text("state <> 'NOT_EXECUTED'"),
+    )
     op.create_table(
         "transfers",
         sa.Column("operation_id", ID, autoincrement=False, nullable=False),

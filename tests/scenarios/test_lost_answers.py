@@ -1,0 +1,78 @@
+"""A service executes and the answer is lost: proven by asking, never by paying elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from converter import MultiServiceConverter
+from converter.domain.conversions import State
+
+from .world import ENDED, SERVICES, World, running_world, until
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with running_world(tmp_path_factory.mktemp("lost")) as running:
+        yield running
+
+
+def preferring(world: World, service_id: str) -> MultiServiceConverter:
+    """A converter that attempts one service first, with the others ready behind it."""
+    tiers = {service_id: 1} | {other: 2 + n for n, other in enumerate(one for one in SERVICES if one != service_id)}
+    services = [{"id": one, "priority": tier, "weight": 1} for one, tier in tiers.items()]
+    return MultiServiceConverter(services=services, home=world.stack.home, max_rate_difference="0.5")
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("kind", ["reset_after_execute", "5xx_after_execute", "half_body"])
+@pytest.mark.parametrize(
+    ("service_id", "faulty"),
+    [
+        ("btcpay_lightning", "btcpay_lightning"),
+        ("changenow", "changenow"),
+        ("changenow", "evm"),
+        ("binance", "binance"),
+    ],
+)
+def test_an_executed_operation_with_a_lost_answer_is_paid_once_and_nobody_else_is_asked(
+    world: World, service_id: str, faulty: str, kind: str
+) -> None:
+    world.fault(faulty, kind)
+    with preferring(world, service_id) as converter:
+        handle = converter.convert(from_coin="ETH", to_coin="BTC", amount="0.5", address=world.address())
+        until(lambda: handle.state in ENDED, 60, f"{service_id} {kind}: ended, is {handle.details().reason}")
+        world.mend()
+        conversion = handle.details()
+    assert conversion.state in (State.COMPLETED, State.NEEDS_REVIEW)
+    assert len(world.deliveries_to(conversion.request.address)) == 1
+    assert world.asked_to_execute(conversion.id) == {service_id}
+
+
+@pytest.mark.timeout(120)
+def test_a_refused_order_fails_over_at_once_and_says_so(world: World) -> None:
+    world.fault("changenow", "refuse", operations=["order"])
+    heard: list[dict[str, object]] = []
+    with preferring(world, "changenow") as converter:
+        converter.on("failover:success", heard.append)
+        handle = converter.convert(from_coin="ETH", to_coin="BTC", amount="0.5", address=world.address())
+        result = handle.result(timeout=30)
+        until(lambda: any(one["conversionId"] == handle.id for one in heard), 5, "the event arrived")
+    world.mend()
+    assert result.service != "changenow"
+    assert result.failovers == 1
+    event = next(one for one in heard if one["conversionId"] == handle.id)
+    assert (event["from"], event["to"]) == ("changenow", result.service)
+    assert len(world.deliveries_to(result.address)) == 1
+
+
+@pytest.mark.timeout(120)
+def test_a_service_that_confirms_another_amount_is_not_funded(world: World) -> None:
+    world.fault("changenow", "wrong_amount", operations=["order"])
+    with preferring(world, "changenow") as converter:
+        handle = converter.convert(from_coin="ETH", to_coin="BTC", amount="0.5", address=world.address())
+        result = handle.result(timeout=30)
+    world.mend()
+    assert result.service != "changenow"
+    assert len(world.deliveries_to(result.address)) == 1

@@ -1,0 +1,157 @@
+"""A real system to put under fire: Redis, sandbox, worker and beat as processes, in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import requests
+
+from converter import MultiServiceConverter
+from converter.client import ConversionHandle
+from converter.domain.bech32 import segwit_address
+from converter.domain.conversions import Conversion, State
+from converter.local.audit import Verdict, compare
+from converter.local.stack import Stack, StackOptions
+
+ENDED = (State.COMPLETED, State.FAILED, State.CANCELLED, State.EXPIRED, State.NEEDS_REVIEW)
+SERVICES = ("btcpay_lightning", "changenow", "binance")
+
+
+def until(condition: Callable[[], Any], limit: float, what: str) -> Any:
+    """Wait for a condition; fail with `what` when it does not come true."""
+    end = time.monotonic() + limit
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < end, f"{what}: not within {limit} s"
+        time.sleep(0.05)
+
+
+class World:
+    """The running system, and what a test does to it."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.converter = MultiServiceConverter(home=stack.home)
+        self.handles: list[ConversionHandle] = []
+        self._chance = Random(int.from_bytes(os.urandom(8), "big"))
+
+    def address(self) -> str:
+        """An address that no other conversion uses."""
+        return segwit_address("bc", 0, self._chance.randbytes(20))
+
+    def convert(self, count: int = 1, amount: str = "0.5", **settings: Any) -> list[ConversionHandle]:
+        """Accept conversions ETH -> BTC, each to an address of its own."""
+        made = [
+            self.converter.convert(
+                from_coin="ETH", to_coin="BTC", amount=Decimal(amount), address=self.address(), **settings
+            )
+            for _ in range(count)
+        ]
+        self.handles += made
+        return made
+
+    def conversions(self) -> list[Conversion]:
+        """All conversions of this test as the ledger has them."""
+        return [handle.details() for handle in self.handles]
+
+    def wait_until_ended(self, limit: float = 90.0) -> list[Conversion]:
+        """Wait for the end of all, watching over the stack as `converter up` does."""
+
+        def ended() -> bool:
+            self.stack.watch()
+            return all(one.state in ENDED for one in self.conversions())
+
+        until(
+            ended,
+            limit,
+            f"all ended {[(one.state, one.reason) for one in self.conversions() if one.state not in ENDED]}",
+        )
+        return self.conversions()
+
+    def fault(self, service_id: str, kind: str, **more: Any) -> None:
+        """Set one fault on a service of the outside world."""
+        url = f"{self.stack.sandbox_url}/_sandbox/faults/{service_id}"
+        requests.put(url, json={"kind": kind, **more}, timeout=5).raise_for_status()
+
+    def mend(self) -> None:
+        """Clear all faults."""
+        requests.delete(f"{self.stack.sandbox_url}/_sandbox/faults", timeout=5).raise_for_status()
+
+    def truth(self) -> dict[str, list[dict[str, Any]]]:
+        """What the outside world did, by its own record."""
+        found: dict[str, list[dict[str, Any]]] = requests.get(
+            f"{self.stack.sandbox_url}/_sandbox/truth", timeout=10
+        ).json()
+        return found
+
+    def deliveries_to(self, address: str) -> list[dict[str, Any]]:
+        """Payments that reached an address."""
+        return [one for one in self.truth()["deliveries"] if one["address"] == address]
+
+    def asked_to_execute(self, conversion_id: str) -> set[str]:
+        """Services that executed anything under a reference of this conversion."""
+        mark = conversion_id.removeprefix("cv_")
+        return {
+            one["service_id"] for one in self.truth()["executions"] if str(one.get("reference") or "").startswith(mark)
+        }
+
+    def verdict(self) -> Verdict:
+        """Ledger against truth."""
+        ours = {one.request.address for one in self.conversions()}
+        deliveries = [one for one in self.truth()["deliveries"] if one["address"] in ours]
+        return compare(self.conversions(), deliveries)
+
+    def assert_all_completed_once(self) -> None:
+        """Everything completed, nothing paid twice, nothing lost."""
+        states = [(one.id, one.state, one.reason) for one in self.conversions() if one.state is not State.COMPLETED]
+        assert states == []
+        assert self.verdict() == Verdict(doubles=0, unpaid=0, phantom=0, unfinished=0)
+
+
+@contextmanager
+def running_world(
+    home: Path, *, only: Sequence[str] = SERVICES, celery: Sequence[str] = (), environ: Mapping[str, str] | None = None
+) -> Iterator[World]:
+    """Start a system with some of the services enabled; `celery` is the module that runs as the worker."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CONVERTER_")}
+    stack = Stack(
+        home, {**kept, **(environ or {})}, sandbox=True, options=StackOptions(services=only, celery=tuple(celery))
+    )
+    stack.start()
+    world = World(stack)
+    try:
+        yield world
+    finally:
+        world.converter.close()
+        stack.stop()
+
+
+def command(home: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run `converter …` as a user would."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CONVERTER_")}
+    return subprocess.run(
+        [sys.executable, "-m", "converter.cli.main", *words],
+        env={**kept, "CONVERTER_HOME": str(home), **environ},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def last_json(output: str) -> dict[str, Any]:
+    """The JSON object on the last line."""
+    found: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+    return found
