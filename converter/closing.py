@@ -44,10 +44,13 @@ class Closing:
             )
         return None
 
-    def free(self, conversion: Conversion, attempt: Attempt, error: str) -> Next | None:
-        """The attempt is proven not executed: another service may be attempted."""
+    def free(self, conversion: Conversion, attempt: Attempt, error: str, *, refused: bool = True) -> Next | None:
+        """The attempt is proven not executed: another service may be attempted.
+
+        `refused`: by the service; else it may be attempted there again at once.
+        """
         with self._desk.ledger.begin() as work:
-            work.attempts.move(conversion, attempt, AttemptState.NOT_EXECUTED, error=error)
+            work.attempts.move(conversion, attempt, AttemptState.NOT_EXECUTED, error=error, refused=refused)
             if self._desk.policy_of(conversion).auto_failover:
                 due_at = work.now() + self._desk.timing.handover
                 work.conversions.move(conversion, State.EXECUTING, due_at=due_at, reason=error)

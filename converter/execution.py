@@ -107,7 +107,8 @@ class Execution:
         attempt, error = prepared.attempt, str(sent.error or "not sent in time")
         with self._desk.ledger.begin() as work:
             work.attempts.record(conversion, prepared.operation, OperationState.NOT_EXECUTED, error)
-            work.attempts.move(conversion, attempt, AttemptState.NOT_EXECUTED, error=error)
+            refused = sent.error is not None
+            work.attempts.move(conversion, attempt, AttemptState.NOT_EXECUTED, error=error, refused=refused)
             if sent.error is not None and policy_of(sent.error).counts_against_breaker:
                 failures = work.quotes.recent_failures(attempt.service_id) + 1
                 payload = {"serviceId": attempt.service_id, "failures": failures, "operation": "execute"}

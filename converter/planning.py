@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from converter.desk import Desk
 from converter.domain import events
@@ -66,7 +66,7 @@ class Planning:
     ) -> tuple[tuple[str, ...], ...]:
         reasons: dict[str, str] = {}
         eligible = []
-        recent = [one for one in attempts if one.state is AttemptState.NOT_EXECUTED]
+        recent = [one for one in attempts if one.state is AttemptState.NOT_EXECUTED and one.refused]
         refused = {one.service_id for one in recent if now - one.updated_at < policy.refused_for}
         for place in policy.services:
             if place.service_id not in self._desk.services:
@@ -99,9 +99,11 @@ class Planning:
 
 
 def wait(work: Work, conversion: Conversion, reason: str) -> Conversion:
-    """Let a conversion wait for its next round: 5, 10, 20, 40, 60 seconds."""
+    """Let a conversion wait for its next round: 5, 10, 20, 40, 60 seconds, told once for each reason."""
     seconds = backoff(max(0, conversion.round - 1))
-    work.outbox.add(
-        Event(events.CONVERSION_WAITING, {"reason": reason, "seconds": seconds.total_seconds()}, conversion.id)
-    )
+    if conversion.state is State.WAITING:
+        seconds = max(seconds, min(work.now() - conversion.since, timedelta(seconds=60)))
+    if conversion.state is not State.WAITING or reason != conversion.reason:
+        payload = {"reason": reason, "seconds": round(seconds.total_seconds())}
+        work.outbox.add(Event(events.CONVERSION_WAITING, payload, conversion.id))
     return work.conversions.move(conversion, State.WAITING, due_at=work.now() + seconds, reason=reason)

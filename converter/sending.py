@@ -79,6 +79,7 @@ class Sending:
             deposit_address="",
             deposit_amount=None,
             deposit_memo="",
+            refused=False,
             error="",
             created_at=now,
             updated_at=now,

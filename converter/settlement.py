@@ -72,7 +72,7 @@ class Settlement:
         if finding.outcome is Outcome.EXECUTED:
             return self._executed(conversion, prepared, finding.order)
         if finding.outcome is Outcome.NOT_EXECUTED:
-            return self._step_refused(conversion, prepared, finding.error)
+            return self._step_refused(conversion, prepared, finding.error, refused=False)
         if finding.outcome is Outcome.PENDING:
             return self._by_hand(conversion, prepared)
         if finding.order is not None and finding.order.status is OrderStatus.REJECTED:
@@ -157,22 +157,24 @@ class Settlement:
             return self._closing.park(conversion, "the order expired, and nobody said whether the deposit was paid")
         return self._executed(conversion, prepared, order)
 
-    def _step_refused(self, conversion: Conversion, prepared: Prepared, error: str) -> Next | None:
-        """A step was proven not executed."""
+    def _step_refused(
+        self, conversion: Conversion, prepared: Prepared, error: str, *, refused: bool = True
+    ) -> Next | None:
+        """A step was proven not executed; `refused` by the service, or never taken by it."""
         attempt, operation = prepared.attempt, prepared.operation
         with self._desk.ledger.begin() as work:
             work.attempts.record(conversion, operation, OperationState.NOT_EXECUTED, error)
-            refused = [
+            before = [
                 one
                 for one in work.attempts.operations(attempt.id)
                 if one.kind is operation.kind and one.state is OperationState.NOT_EXECUTED
             ]
         if operation.kind is not OperationKind.WITHDRAWAL:
-            return self._closing.free(conversion, attempt, error)
+            return self._closing.free(conversion, attempt, error, refused=refused)
         # The trade is done: only this service can pay out, so it is asked again, and then a person.
-        if len(refused) >= _WITHDRAWALS:
+        if len(before) >= _WITHDRAWALS:
             return self._closing.park(conversion, f"the service refuses the withdrawal: {error}")
-        return self._closing.poll(conversion, error, at_least=timedelta(seconds=10 * len(refused)))
+        return self._closing.poll(conversion, error, at_least=timedelta(seconds=10 * len(before)))
 
     def _closed(self, conversion: Conversion, attempt: Attempt, order: Order) -> Next | None:
         """The service closed the order. It frees the conversion only if nothing of ours can have moved after it."""

@@ -160,6 +160,8 @@ class Attempt:
     deposit_address: str
     deposit_amount: Decimal | None
     deposit_memo: str
+    refused: bool
+    """The service said no, or could not be reached; as opposed to an attempt that came to nothing on our side."""
     error: str
     created_at: datetime
     updated_at: datetime

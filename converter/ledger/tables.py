@@ -148,6 +148,7 @@ attempts = sa.Table(
     sa.Column("deposit_address", sa.String(200), nullable=False),
     sa.Column("deposit_amount", Money),
     sa.Column("deposit_memo", sa.String(200), nullable=False),
+    sa.Column("refused", sa.Boolean, nullable=False),
     sa.Column("error", sa.Text, nullable=False),
     sa.Column("created_at", Utc, nullable=False),
     sa.Column("updated_at", Utc, nullable=False),

@@ -48,18 +48,21 @@ class Drill:
         self._tell = tell
         self._sandbox = stack.sandbox_url or ""
         self._service = "btcpay_lightning"
+        self._ledger = open_ledger(stack.ledger_url)
 
     def run(self) -> Report:
         """Convert, fail, kill, recover, wait for the end, compare with the outside world."""
-        ledger = open_ledger(self._stack.ledger_url)
+        ledger = self._ledger
         with MultiServiceConverter(home=self._stack.home) as converter:
             half = self._count // 2
             self._slow_executions()
             handles = [self._convert(converter) for _ in range(half)]
             self._tell(f"{half} conversions accepted")
             self._wait(lambda: self._completed(ledger) >= half // 4, 30.0)
+            self._refuse_some()
+            handles += [self._convert(converter) for _ in range((self._count - half) // 2)]
             self._break_service()
-            handles += [self._convert(converter) for _ in range(self._count - half)]
+            handles += [self._convert(converter) for _ in range(self._count - len(handles))]
             self._tell(f"{self._count - half} more accepted")
             self._kill_worker(ledger)
             dark_until = time.monotonic() + _DARK_SECONDS
@@ -82,14 +85,21 @@ class Drill:
         for service_id, operations in _EXECUTING.items():
             self._put(f"faults/{service_id}", {**fault, "operations": operations})
 
+    def _refuse_some(self) -> None:
+        for service_id in ("btcpay_lightning", "changenow"):
+            self._put(f"faults/{service_id}", {"kind": "refuse", "operations": ["order"], "count": 2})
+        self._tell("the primary services refuse two orders each")
+
     def _break_service(self) -> None:
-        """First it refuses orders, then it goes dark."""
-        self._put(f"faults/{self._service}", {"kind": "refuse", "operations": ["order"], "count": 3})
-        self._tell(f"{self._service} refuses orders")
-        end = time.monotonic() + 1.5
-        self._wait(lambda: time.monotonic() > end, 2.0)
+        """Once an order was refused, one service goes dark."""
+        self._wait(lambda: self._failovers() > 0, 10.0)
         self._put(f"faults/{self._service}", {"kind": "down"})
         self._tell(f"{self._service} is down")
+
+    def _failovers(self) -> int:
+        with self._ledger.begin() as work:
+            found: int = work.statistics()["failovers"]
+        return found
 
     def _kill_worker(self, ledger: SqlLedger) -> None:
         """kill -9 while executions are under way, and start again."""

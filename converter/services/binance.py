@@ -21,7 +21,6 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from converter.domain.books import buy_from, sell_into
 from converter.domain.coins import Asset
 from converter.domain.errors import (
     AmountOutOfRange,
@@ -42,10 +41,10 @@ from converter.domain.orders import (
     OrderStatus,
 )
 from converter.domain.quotes import Fee, Quote, QuoteRequest, net_of
-from converter.ports import Deadline
-from converter.services.base import Call, HttpService, encode, exact, milliseconds, text
+from converter.ports import Clock, Deadline
+from converter.services.base import Call, HttpService, ServiceSettings, encode, exact, milliseconds, text
 from converter.services.binance_orders import check_ours, order_of, with_withdrawal
-from converter.services.binance_rules import NOT_EXECUTED, Rules, Symbol, error_class
+from converter.services.binance_rules import Network, Rules, Symbol, ceil_to, known_error, walk, withdrawable
 from converter.transport.http import HttpAnswer
 
 NETWORKS = {("BTC", "BTC"): "BTC", ("ETH", "ETH"): "ETH"}
@@ -56,7 +55,7 @@ RECV_WINDOW = 5000
 
 
 class Binance(HttpService):
-    """See the module. Keys: `api_key`, `secret_key`."""
+    """See the module. Keys: `api_key`, `secret_key`. Options: `takerFee`, `historyLife` (seconds)."""
 
     capabilities = Capabilities(
         service_id="binance",
@@ -71,9 +70,10 @@ class Binance(HttpService):
         minimum={"ETH": Decimal("0.001"), "BTC": Decimal("0.0001")},
     )
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._rules = Rules(self._read_public, self._read_signed, self._clock)
+    def __init__(self, settings: ServiceSettings, clock: Clock) -> None:
+        super().__init__(settings, clock)
+        history_life = float(settings.options.get("historyLife", HISTORY_LIFE))
+        self._rules = Rules(self._read_public, self._read_signed, clock, history_life)
 
     @staticmethod
     def supports(from_asset: Asset, to_asset: Asset) -> bool:
@@ -83,39 +83,34 @@ class Binance(HttpService):
 
     def quote(self, request: QuoteRequest, deadline: Deadline) -> Quote:
         """Walk the book for the whole amount, take off the commission and the withdrawal fee. Not firm."""
-        symbol, selling = self._symbol(request.from_asset, request.to_asset, deadline)
-        network = self._rules.network(request.to_asset.coin, _network(request.to_asset), deadline)
+        symbol, selling = self._tradable(request, deadline)
+        network = self._withdrawal(request, deadline)
         query = encode({"symbol": symbol.name, "limit": "100"})
         book = self._read_public("quote", "/api/v3/depth", query, deadline)
         with self._parsing("quote"):
-            levels = [(exact(price), exact(size)) for price, size in book["bids" if selling else "asks"]]
-        if selling:
-            quantity = floor_to(request.amount, symbol.step)
-            gross = sell_into(levels, quantity)
-            notional = gross
-        else:
-            gross = quantity = buy_from(levels, request.amount, symbol.step) or Decimal(0)
-            notional = request.amount
-        if not quantity or quantity < symbol.min_quantity or (notional or 0) < symbol.min_notional:
-            raise AmountOutOfRange("binance", "quote", minimum=symbol.smallest(levels, selling=selling))
-        if not gross:
+            walked = walk(symbol, request.amount, book["bids" if selling else "asks"], selling=selling)
+        if walked is None:
             raise ServiceRejected("binance", "quote", detail="the book does not cover the amount")
-        fees = (Fee("service", EXACT.multiply(gross, self._taker_fee)), Fee("withdrawal", network.fee))
-        net = net_of(gross, fees, request.to_asset)
-        if net <= 0 or net + network.fee < network.minimum:
-            raise AmountOutOfRange("binance", "quote", minimum=None)
-        return Quote("binance", request, gross, fees, net, firm=False, expires_at=self._clock.now() + QUOTE_LIFE)
+        received = withdrawable(request.amount, (symbol, network), walked, self._kept)
+        fees = (Fee("service", EXACT.multiply(walked.gross, 1 - self._kept)), Fee("withdrawal", network.fee))
+        net = min(net_of(walked.gross, fees, request.to_asset), EXACT.subtract(received, network.fee))
+        expires_at = self._clock.now() + QUOTE_LIFE
+        return Quote("binance", request, walked.gross, fees, net, firm=False, expires_at=expires_at)
 
     def place_order(self, order: OrderRequest, deadline: Deadline) -> Order:
         """Trade, whole or not at all, at the bound that still brings `minimum_net`. Moves money."""
-        symbol, selling = self._symbol(order.from_asset, order.to_asset, deadline)
-        fee = self._rules.network(order.to_asset.coin, _network(order.to_asset), deadline).fee
-        kept = 1 - self._taker_fee
+        symbol, selling = self._tradable(order, deadline)
+        network = self._withdrawal(order, deadline)
+        # What cannot be withdrawn afterwards must not be traded: the proceeds reach the withdrawal's minimum as well.
+        least = EXACT.add(order.minimum_net if selling else order.net, network.fee)
+        least = EXACT.divide(ceil_to(max(least, network.minimum), network.step), self._kept)
         if selling:
             quantity = floor_to(order.amount, symbol.step)
-            price = -floor_to(-EXACT.divide(order.minimum_net + fee, EXACT.multiply(kept, quantity)), symbol.tick)
+            if not quantity:
+                raise AmountOutOfRange("binance", "order", minimum=symbol.step)
+            price = ceil_to(EXACT.divide(least, quantity), symbol.tick)
         else:
-            quantity = floor_to(EXACT.divide(order.net + fee, kept) + symbol.step, symbol.step)
+            quantity = ceil_to(least, symbol.step)
             price = floor_to(EXACT.divide(order.amount, quantity), symbol.tick)
         params = {
             "symbol": symbol.name,
@@ -129,8 +124,8 @@ class Binance(HttpService):
         }
         body = self._execute(self._signed("order", "POST", "/api/v3/order", params, deadline), deadline)
         with self._parsing("order", executed=True):
-            check_ours(body, order, params)
-            placed = order_of(OrderRef(order, str(body["orderId"])), body, body.get("fills", []), selling=selling)
+            order_id = check_ours(body, order, params)
+            placed = order_of(OrderRef(order, order_id), body, body["fills"], selling=selling)
         if placed.status is OrderStatus.REJECTED:
             raise QuoteExpired("binance", "order", code=placed.detail)
         return placed
@@ -138,7 +133,7 @@ class Binance(HttpService):
     def advance_order(self, order: Order, deadline: Deadline) -> Order:
         """Withdraw what the trade brought. Moves money."""
         request = order.ref.request
-        network = self._rules.network(request.to_asset.coin, _network(request.to_asset), deadline)
+        network = self._withdrawal(request, deadline)
         if order.filled is None or order.ref.step_key is None:
             raise ServiceUnavailable("binance", "withdraw", detail="the trade's proceeds are not known yet")
         params = {
@@ -157,7 +152,7 @@ class Binance(HttpService):
 
     def find_order(self, ref: OrderRef, deadline: Deadline) -> Order | None:
         """By our client order id; then, when it is filled, its withdrawal by our withdrawal id."""
-        symbol, selling = self._symbol(ref.request.from_asset, ref.request.to_asset, deadline)
+        symbol, selling = self._symbol(ref.request, deadline)
         params = {"symbol": symbol.name, "origClientOrderId": ref.request.key}
         try:
             body = self._read_signed("status", "/api/v3/order", params, deadline)
@@ -166,12 +161,12 @@ class Binance(HttpService):
                 return None
             raise
         with self._parsing("status"):
-            check_ours(body, ref.request, {"symbol": symbol.name, "side": "SELL" if selling else "BUY"})
-            found = OrderRef(ref.request, str(body["orderId"]), ref.step_key)
+            order_id = check_ours(body, ref.request, {"symbol": symbol.name, "side": "SELL" if selling else "BUY"})
+            found = OrderRef(ref.request, order_id, ref.step_key)
             filled = body["status"] == "FILLED"
         fills: Any = []
         if filled:
-            trades = {"symbol": symbol.name, "orderId": found.service_order_id or ""}
+            trades = {"symbol": symbol.name, "orderId": order_id}
             fills = self._read_signed("status", "/api/v3/myTrades", trades, deadline)
         with self._parsing("status"):
             order = order_of(found, body, fills, selling=selling)
@@ -189,19 +184,35 @@ class Binance(HttpService):
     def _with_withdrawal(self, order: Order, deadline: Deadline) -> Order:
         """The order with its withdrawal, if the history has it."""
         request = order.ref.request
-        rows = self._rules.withdrawals(request.to_asset.coin, milliseconds(request.prepared_at), deadline)
+        rows, read_now = self._rules.withdrawals(request.to_asset.coin, milliseconds(request.prepared_at), deadline)
         with self._parsing("status"):
-            return with_withdrawal(order, rows)
+            found = with_withdrawal(order, rows, _network(request.to_asset))
+        if found.status is OrderStatus.FILLED and not read_now:
+            raise ServiceUnavailable("binance", "status", detail="the history was read a moment too early to tell")
+        return found
 
-    def _symbol(self, from_asset: Asset, to_asset: Asset, deadline: Deadline) -> tuple[Symbol, bool]:
-        symbol = self._rules.symbol(from_asset.coin, to_asset.coin, deadline)
+    def _symbol(self, request: QuoteRequest | OrderRequest, deadline: Deadline) -> tuple[Symbol, bool]:
+        """The pair, halted or not, and whether we sell its base."""
+        symbol = None
+        if self.supports(request.from_asset, request.to_asset):
+            symbol = self._rules.symbol(request.from_asset.coin, request.to_asset.coin, deadline)
         if symbol is None:
             raise PairNotSupported("binance", "quote")
-        return symbol, symbol.base == from_asset.coin
+        return symbol, symbol.base == request.from_asset.coin
+
+    def _tradable(self, request: QuoteRequest | OrderRequest, deadline: Deadline) -> tuple[Symbol, bool]:
+        symbol, selling = self._symbol(request, deadline)
+        if not symbol.tradable:
+            raise PairNotSupported("binance", "quote", detail="not traded now")
+        return symbol, selling
+
+    def _withdrawal(self, request: QuoteRequest | OrderRequest, deadline: Deadline) -> Network:
+        return self._rules.network(request.to_asset.coin, _network(request.to_asset), deadline)
 
     @property
-    def _taker_fee(self) -> Decimal:
-        return Decimal(self._settings.options.get("takerFee", "0.001"))
+    def _kept(self) -> Decimal:
+        """The share of the proceeds that the commission leaves."""
+        return 1 - Decimal(self._settings.options.get("takerFee", "0.001"))
 
     def _read_public(self, operation: str, path: str, query: str, deadline: Deadline) -> Any:
         return self._read(Call(operation, "GET", path, query), deadline)
@@ -226,13 +237,13 @@ class Binance(HttpService):
         if answer.status in (418, 429):
             return self._limited(operation, answer)
         body = answer.json()
-        code, message = int(body["code"]), str(body["msg"])
+        code, message = body["code"], str(body["msg"])
+        if answer.status >= 500 or "duplicat" in message.lower():
+            return None
         if code == -1021:
             self._rules.forget_time()
             return ServiceUnavailable("binance", operation, code=str(code), detail="our clock is off")
-        if answer.status >= 500 or code not in NOT_EXECUTED or "duplicat" in message.lower():
-            return None
-        return error_class(operation, code)
+        return known_error(operation, code)
 
 
 def _network(asset: Asset) -> str:

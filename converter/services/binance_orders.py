@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from converter.domain.errors import IntegrityMismatch, MalformedResponse
-from converter.domain.money import plain
+from converter.domain.money import EXACT, plain
 from converter.domain.orders import Order, OrderRef, OrderRequest, OrderStatus
 from converter.services.base import exact
 
@@ -19,45 +20,80 @@ _RETURNED = {1: "cancelled", 3: "rejected", 5: "failed"}
 """Withdrawals whose money is back in the account (1 and 5 only in older documentation)."""
 _PAID = 6
 
+PAGE = 1000
+"""Rows of one page of the history; what a full page does not show may be on the next."""
 
-def check_ours(body: Any, order: OrderRequest, sent: Mapping[str, str]) -> None:
-    """Raise IntegrityMismatch unless the answer speaks of our order, and of the quantity that we sent."""
+_ROUNDING = Decimal("0.00000001")
+
+
+def check_ours(body: Any, order: OrderRequest, sent: Mapping[str, str]) -> str:
+    """The service's id of the order. IntegrityMismatch unless the answer speaks of our order and of our quantity."""
     same = body["clientOrderId"] == order.key and all(body[name] == sent[name] for name in ("symbol", "side"))
-    if not same or ("quantity" in sent and exact(body["origQty"]) != exact(sent["quantity"])):
+    ordered, executed = exact(body["origQty"]), exact(body["executedQty"])
+    if not same or ("quantity" in sent and ordered != exact(sent["quantity"])):
         raise IntegrityMismatch("binance", "order", detail="symbol, side, id or quantity are not ours")
-    if exact(body["executedQty"]) > exact(body["origQty"]):
-        raise IntegrityMismatch("binance", "order", detail="more was executed than ordered")
+    if executed > ordered or (body["status"] == "FILLED" and executed != ordered):
+        raise IntegrityMismatch("binance", "order", detail="another quantity was executed than ordered")
+    if not isinstance(body["orderId"], int) or executed < 0:
+        raise ValueError("no id or no quantity")  # noqa: TRY004  parsing turns ValueError into a malformed answer
+    return str(body["orderId"])
 
 
 def order_of(ref: OrderRef, body: Any, fills: Any, *, selling: bool) -> Order:
     """The order; `filled` is what it brought, less the commission where that was taken in the same coin."""
-    status, executed = body["status"], exact(body["executedQty"])
+    status, executed, quote = body["status"], exact(body["executedQty"]), exact(body["cummulativeQuoteQty"])
     if status == "FILLED":
-        received = exact(body["cummulativeQuoteQty"]) if selling else executed
-        for fill in fills:
-            if fill["commissionAsset"] == ref.request.to_asset.coin:
-                received -= exact(fill["commission"])
+        received = EXACT.subtract(quote if selling else executed, _commission(ref, fills, executed, quote))
+        if received <= 0:
+            raise ValueError("it brought nothing")
         return Order(ref, OrderStatus.FILLED, filled=received)
     if status in _OPEN:
         return Order(ref, OrderStatus.OPEN, detail=status)
     if status not in _ENDED:
         raise MalformedResponse("binance", "status", detail=f"unknown status {str(status)[:40]!r}")
+    if executed == 0 and quote > 0:
+        raise ValueError("nothing was executed, but something was paid")
     ended = OrderStatus.REJECTED if executed == 0 else OrderStatus.HELD
     return Order(ref, ended, detail=f"{status} after {plain(executed)}")
 
 
-def with_withdrawal(order: Order, rows: Any) -> Order:
+def _commission(ref: OrderRef, fills: Any, executed: Decimal, quote: Decimal) -> Decimal:
+    """What was taken off in the coin that the trade brought. ValueError unless the fills are all of the order's."""
+    quantity = worth = taken = Decimal(0)
+    for fill in fills:
+        price, size, commission = exact(fill["price"]), exact(fill["qty"]), exact(fill["commission"])
+        if min(price, size) <= 0 or commission < 0:
+            raise ValueError("no fill")
+        quantity, worth = EXACT.add(quantity, size), EXACT.add(worth, EXACT.fma(price, size, _ROUNDING))
+        if fill["commissionAsset"] == ref.request.to_asset.coin:
+            taken = EXACT.add(taken, commission)
+    if quantity != executed:
+        raise ValueError("the fills are not all of the order's")
+    if quote > worth:
+        raise IntegrityMismatch("binance", "order", detail="more was paid than the fills are worth")
+    return taken
+
+
+def with_withdrawal(order: Order, rows: Any, network: str) -> Order:
     """The filled order with its withdrawal, if the history has it. An unknown status is still open."""
     request = order.ref.request
-    ours = [row for row in rows if row["withdrawOrderId"] == order.ref.step_key]
-    if not ours:
+    ours = [row for row in list.copy(rows) if row.get("withdrawOrderId") == order.ref.step_key]
+    if not ours:  # `rows` was a list: anything else is a TypeError above
+        if len(rows) >= PAGE:
+            raise MalformedResponse("binance", "status", detail="the history is longer than a page")
         return order
     row = ours[0]
-    if len(ours) > 1 or row["address"] != request.address or row["coin"] != request.to_asset.coin:
+    place = (row["address"], row["coin"], row.get("network", network))
+    if len(ours) > 1 or place != (request.address, request.to_asset.coin, network):
         raise IntegrityMismatch("binance", "withdraw", detail="the withdrawal is not the one we asked for")
+    paid, fee = exact(row["amount"]), exact(row["transactionFee"])
+    if order.filled is not None and paid + fee > order.filled:
+        raise IntegrityMismatch("binance", "withdraw", detail="more was withdrawn than the trade brought")
+    if paid <= 0 or fee < 0:
+        raise ValueError("no amount")
     order = replace(order, txid=row.get("txId") or "")
     if row["status"] == _PAID:
-        return replace(order, status=OrderStatus.SETTLED, delivered=exact(row["amount"]))
+        return replace(order, status=OrderStatus.SETTLED, delivered=paid)
     if row["status"] in _RETURNED:
         detail = f"withdrawal {_RETURNED[row['status']]} {row.get('info') or ''}".strip()
         return replace(order, status=OrderStatus.HELD, detail=detail)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from converter.domain.books import buy_from, sell_into
 from converter.domain.errors import (
+    AmountOutOfRange,
     AuthenticationFailed,
     MalformedResponse,
     RateLimited,
     ServiceError,
     ServiceRejected,
 )
-from converter.domain.money import EXACT
+from converter.domain.money import EXACT, floor_to, floor_unit
 from converter.ports import Clock, Deadline
-from converter.services.base import exact, milliseconds
+from converter.services.base import encode, exact, milliseconds
 
 SYMBOL_LIFE, NETWORK_LIFE, CLOCK_LIFE = 3600.0, 60.0, 300.0
 HISTORY_LIFE = 7.0
@@ -31,15 +33,22 @@ _WITHDRAWAL = frozenset(
     {-4007, -4008, -4012, -4013, -4014, -4015, -4016, -4017, -4018, -4019, -4021, -4022, -4023, -4024, -4025, -4026}
     | {-4028, -4033, -4034, -4035, -4036, -4038, -4041, -4044, -4060, -4104, -4106}
 )
-NOT_EXECUTED = _PARAMETERS | _KEYS | _LIMITS | _WITHDRAWAL | {-1013, -1014, -1020, -1034, -2010, -2013, -2026}
-"""Codes that prove that nothing was executed (errors.md and client lists). The rest, -1000, -1006, -1007, -1008,
--4027, -4032 and -4046 (two readings) among them, is unknown."""
+_LOOK_UP, _NO_SYMBOL = frozenset({-2013, -2026}), "-1121"
+_ANY = _PARAMETERS | _KEYS | _LIMITS | {-1013, -1014, -1020, -1034, -2010}
+"""Codes that prove that nothing was executed (errors.md and client lists): those of withdrawals only of a withdrawal,
+those of a look-up only of a look-up. The rest, -1000, -1006, -1007, -1008, -4027, -4032 and -4046 (two readings) among
+them, is unknown."""
+
+_UNIT = Decimal("1e-8")
 
 T = TypeVar("T")
 
 
-def error_class(operation: str, code: int) -> ServiceError:
-    """The error for a code of NOT_EXECUTED."""
+def known_error(operation: str, code: int) -> ServiceError | None:
+    """The error for a code that proves that nothing was executed; None for every other."""
+    own = {"withdraw": _WITHDRAWAL, "status": _LOOK_UP}.get(operation, frozenset())
+    if code not in _ANY | own:
+        return None
     if code in _KEYS:
         return AuthenticationFailed("binance", operation, code=str(code))
     if code in _LIMITS:
@@ -58,15 +67,21 @@ class Symbol:
     min_quantity: Decimal
     tick: Decimal
     min_notional: Decimal
+    tradable: bool
 
-    def smallest(self, levels: Sequence[tuple[Decimal, Decimal]], *, selling: bool) -> Decimal | None:
-        """Smallest from_coin amount that the filters allow at the present price."""
-        if not levels:
-            return None
-        price = levels[0][0]
+    def smallest(self, price: Decimal, proceeds: Decimal, *, selling: bool) -> Decimal:
+        """Smallest from_coin amount that the filters allow at this price and that brings `proceeds`."""
         if selling:
-            return max(self.min_quantity, EXACT.divide(self.min_notional, price).quantize(Decimal("1e-8")))
-        return max(self.min_notional, EXACT.multiply(self.min_quantity, price).quantize(Decimal("1e-8")))
+            least = EXACT.divide(max(self.min_notional, proceeds), price)
+            return ceil_to(max(self.min_quantity, least), self.step)
+        cost = EXACT.multiply(ceil_to(max(self.min_quantity, proceeds), self.step), price)
+        return ceil_to(max(self.min_notional, cost), _UNIT)
+
+
+def ceil_to(amount: Decimal, step: Decimal) -> Decimal:
+    """The smallest multiple of `step` that is not below `amount`."""
+    floor = floor_to(amount, step)
+    return floor if floor == amount else EXACT.add(floor, step)
 
 
 @dataclass(frozen=True)
@@ -75,34 +90,79 @@ class Network:
 
     fee: Decimal
     minimum: Decimal
+    maximum: Decimal
     step: Decimal
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What the book gives for an amount at once: `quantity` of the base coin, `gross` of the to_coin."""
+
+    selling: bool
+    best_price: Decimal
+    quantity: Decimal
+    gross: Decimal
+
+
+def walk(symbol: Symbol, amount: Decimal, rows: Any, *, selling: bool) -> Walk | None:
+    """Walk the levels of the book; None when they do not cover the amount. ValueError for what is no level."""
+    levels = [(exact(price), exact(size)) for price, size in rows]
+    if any(min(level) <= 0 for level in levels):
+        raise ValueError("no level")
+    quantity = floor_to(amount, symbol.step) if selling else buy_from(levels, amount, symbol.step)
+    gross = sell_into(levels, quantity) if selling and quantity is not None else quantity
+    if quantity is None or gross is None:
+        return None
+    return Walk(selling, levels[0][0], quantity, gross)
+
+
+def withdrawable(amount: Decimal, limits: tuple[Symbol, Network], walked: Walk, kept: Decimal) -> Decimal:
+    """What can be withdrawn of the proceeds. Raises AmountOutOfRange, with the limit, when the filters of the pair
+    or the limits of the withdrawal forbid the amount: what cannot leave must not be traded."""
+    symbol, network = limits
+    received = floor_to(EXACT.multiply(walked.gross, kept), network.step)
+    if received > network.maximum:
+        share = EXACT.divide(network.maximum, received)
+        raise AmountOutOfRange("binance", "quote", maximum=floor_unit(EXACT.multiply(amount, share), 8))
+    least = max(network.minimum, EXACT.add(network.fee, max(network.step, _UNIT)))
+    notional = walked.gross if walked.selling else amount
+    if walked.quantity < symbol.min_quantity or notional < symbol.min_notional or received < least:
+        minimum = symbol.smallest(walked.best_price, EXACT.divide(least, kept), selling=walked.selling)
+        raise AmountOutOfRange("binance", "quote", minimum=minimum)
+    return received
 
 
 class Rules:
     """Cached rules; every thread may read, one call refreshes."""
 
-    def __init__(self, public: Callable[..., Any], signed: Callable[..., Any], clock: Clock) -> None:
+    def __init__(
+        self, public: Callable[..., Any], signed: Callable[..., Any], clock: Clock, history_life: float = HISTORY_LIFE
+    ) -> None:
         self._public = public
         self._signed = signed
         self._clock = clock
+        self._history_life = history_life
         self._lock = threading.Lock()
-        self._kept: dict[str, tuple[float, Any]] = {}
+        self._kept: dict[str, tuple[Any, float]] = {}
 
     def symbol(self, one: str, other: str, deadline: Deadline) -> Symbol | None:
-        """The tradable pair of two coins, whichever is its base."""
-        symbols: dict[frozenset[str], Symbol] = self._cached("symbols", SYMBOL_LIFE, lambda: self._symbols(deadline))
-        return symbols.get(frozenset((one, other)))
+        """The pair of two coins, whichever is its base; it may be halted."""
+        return self._cached(f"symbol:{one}:{other}", SYMBOL_LIFE, lambda: self._listed((one, other), deadline))[0]
 
     def network(self, coin: str, network: str, deadline: Deadline) -> Network:
         """Fee and limits of a withdrawal. Raises ServiceRejected while it is switched off."""
-        found: dict[tuple[str, str], Network] = self._cached("networks", NETWORK_LIFE, lambda: self._networks(deadline))
+        found, _ = self._cached("networks", NETWORK_LIFE, lambda: self._networks(deadline))
         if (coin, network) not in found:
             raise ServiceRejected("binance", "quote", detail=f"withdrawals of {coin} on {network} are closed")
-        return found[coin, network]
+        rule = found[coin, network]
+        if min(rule.fee, rule.minimum, rule.step) < 0 or rule.maximum <= 0:
+            raise MalformedResponse("binance", "info", detail="odd limits of a withdrawal")
+        return rule
 
-    def withdrawals(self, coin: str, since: int, deadline: Deadline) -> Any:
-        """Withdrawals of a coin since a day before `since` (Unix ms); may be HISTORY_LIFE old."""
-        day = 86_400_000
+    def withdrawals(self, coin: str, since: int, deadline: Deadline) -> tuple[Any, bool]:
+        """Withdrawals of a coin since a day before `since` (Unix ms), and whether they were asked for after this call
+        began: a reading that is up to HISTORY_LIFE old can show a withdrawal, but not the absence of one."""
+        began, day = time.monotonic(), 86_400_000
         start = since // day * day - day
         until = milliseconds(self._clock.now()) + 300_000
 
@@ -110,11 +170,12 @@ class Rules:
             params = {"coin": coin, "startTime": str(start), "endTime": str(min(until, start + 89 * day))}
             return self._signed("status", "/sapi/v1/capital/withdraw/history", params, deadline)
 
-        return self._cached(f"withdrawals:{coin}:{start}", HISTORY_LIFE, read)
+        rows, read_at = self._cached(f"withdrawals:{coin}:{start}", self._history_life, read)
+        return rows, read_at >= began
 
     def server_time(self, deadline: Deadline) -> int:
         """The server's time in milliseconds, by our clock and a measured offset."""
-        offset: int = self._cached("offset", CLOCK_LIFE, lambda: self._offset(deadline))
+        offset, _ = self._cached("offset", CLOCK_LIFE, lambda: self._offset(deadline))
         return milliseconds(self._clock.now()) + offset
 
     def forget_time(self) -> None:
@@ -122,15 +183,16 @@ class Rules:
         with self._lock:
             self._kept.pop("offset", None)
 
-    def _cached(self, name: str, life: float, read: Callable[[], T]) -> T:
+    def _cached(self, name: str, life: float, read: Callable[[], T]) -> tuple[T, float]:
+        """What was read, and the moment when it was asked for."""
         with self._lock:
-            kept = self._kept.get(name)
-        if kept is not None and time.monotonic() - kept[0] < life:
-            value: T = kept[1]
-            return value
-        fresh = read()  # not under the lock: a slow answer must not hold others up
+            kept: tuple[T, float] | None = self._kept.get(name)
+        now = time.monotonic()
+        if kept is not None and now - kept[1] < life:
+            return kept
+        fresh = (read(), now)  # not under the lock: a slow answer must not hold others up
         with self._lock:
-            self._kept[name] = (time.monotonic(), fresh)
+            self._kept[name] = fresh
         return fresh
 
     def _offset(self, deadline: Deadline) -> int:
@@ -140,18 +202,30 @@ class Rules:
         with _strict():
             return int(body["serverTime"]) - (before + after) // 2
 
-    def _symbols(self, deadline: Deadline) -> dict[frozenset[str], Symbol]:
-        body = self._public("info", "/api/v3/exchangeInfo", "", deadline)
-        with _strict():
-            tradable = [one for one in body["symbols"] if one["status"] == "TRADING" and "LIMIT" in one["orderTypes"]]
-            return {frozenset((one["baseAsset"], one["quoteAsset"])): _symbol(one) for one in tradable}
+    def _listed(self, coins: tuple[str, str], deadline: Deadline) -> Symbol | None:
+        """The pair by its name, which is base and quote; the whole list is longer than any answer that we read."""
+        for base, quote in (coins, coins[::-1]):
+            try:
+                body = self._public("info", "/api/v3/exchangeInfo", encode({"symbol": base + quote}), deadline)
+            except ServiceRejected as error:
+                if error.code != _NO_SYMBOL:
+                    raise
+                continue
+            with _strict():
+                for listed in body["symbols"]:
+                    if {listed["baseAsset"], listed["quoteAsset"]} == {base, quote}:
+                        return _symbol(listed)
+        return None
 
     def _networks(self, deadline: Deadline) -> dict[tuple[str, str], Network]:
         body = self._signed("info", "/sapi/v1/capital/config/getall", {}, deadline)
         with _strict():
             return {
                 (coin["coin"], one["network"]): Network(
-                    exact(one["withdrawFee"]), exact(one["withdrawMin"]), exact(one["withdrawIntegerMultiple"])
+                    exact(one["withdrawFee"]),
+                    exact(one["withdrawMin"]),
+                    exact(one["withdrawMax"]),
+                    exact(one["withdrawIntegerMultiple"]),
                 )
                 for coin in body
                 for one in coin["networkList"]
@@ -171,6 +245,7 @@ def _symbol(body: Any) -> Symbol:
         min_quantity=exact(lot["minQty"]),
         tick=exact(filters["PRICE_FILTER"]["tickSize"]),
         min_notional=exact(notional["minNotional"]),
+        tradable=body["status"] == "TRADING" and body["isSpotTradingAllowed"] and "LIMIT" in body["orderTypes"],
     )
 
 

@@ -57,8 +57,10 @@ STATES = {
 }
 
 QUOTE_LIFE = timedelta(seconds=30)
-_REFUSED = {"amount-too-low", "payment-method-not-supported", "rate-unavailable", "old-revision"}
-_REFUSED |= {"expired", "not-started", "archived", "overdraft", "pullpayment-not-found", "not-available"}
+_WALLET = "/payment-methods/BTC-CHAIN/wallet"
+_CODES = {"amount-too-low", "payment-method-not-supported", "rate-unavailable", "old-revision"}
+_REFUSED = {400: _CODES | {"expired", "not-started", "archived", "overdraft"}, 503: {"not-available"}}
+"""HTTP status -> codes that prove a refusal there. A 5xx with any other code proves nothing."""
 
 
 class BtcPayLightning(HttpService):
@@ -100,18 +102,11 @@ class BtcPayLightning(HttpService):
         gross = EXACT.multiply(order.amount, self._rate(request, deadline))
         if net_of(gross, self._miner_fee(order.to_asset, deadline), order.to_asset) < order.minimum_net:
             raise QuoteExpired("btcpay_lightning", "order", detail="the rate is worse now")
-        content = {
-            "destination": order.address,
-            "amount": plain(order.net),
-            "payoutMethodId": METHODS[order.to_asset.network],
-            "approved": False,
-            "metadata": {
-                "clientRef": order.key,
-                "fromCoin": order.from_asset.coin,
-                "fromAmount": plain(order.amount),
-            },
-        }
-        body = self._execute(self._call("order", "POST", "/payouts", content=content), deadline)
+        method, amount = METHODS[order.to_asset.network], plain(order.net)
+        origin = {"clientRef": order.key, "fromCoin": order.from_asset.coin, "fromAmount": plain(order.amount)}
+        content = {"destination": order.address, "amount": amount, "payoutMethodId": method, "approved": False}
+        call = self._call("order", "POST", "/payouts", content={**content, "metadata": origin})
+        body = self._execute(call, deadline)
         with self._parsing("order", executed=True):
             return self._order(OrderRef(order, text(body["id"])), body)
 
@@ -130,7 +125,10 @@ class BtcPayLightning(HttpService):
             self._abandon(order.ref, refusal)
             raise
         with self._parsing("approve", executed=True):
-            return self._order(order.ref, body)
+            approved = self._order(order.ref, body)
+            if approved.status is OrderStatus.AWAITING_APPROVAL:
+                raise ValueError("not approved")
+            return approved
 
     def find_order(self, ref: OrderRef, deadline: Deadline) -> Order | None:
         """By the payout's id, else by our reference among all payouts, the cancelled ones included."""
@@ -145,10 +143,11 @@ class BtcPayLightning(HttpService):
                 return self._order(ref, payout)
         rows = self._read(self._call("status", "GET", "/payouts", "includeCancelled=true"), deadline)
         with self._parsing("status"):
-            ours = [row for row in rows if (row.get("metadata") or {}).get("clientRef") == ref.request.key]
-            if not ours:
-                return None
-            return self._order(OrderRef(ref.request, text(ours[0]["id"]), ref.step_key), ours[0])
+            payouts = {text(row["id"]): row for row in list.copy(rows)}  # a TypeError for anything but a list
+            for payout_id, row in payouts.items():
+                if (row.get("metadata") or {}).get("clientRef") == ref.request.key:
+                    return self._order(OrderRef(ref.request, payout_id, ref.step_key), row)
+            return None
 
     def check_health(self, deadline: Deadline) -> None:
         """The node is in step with the chain."""
@@ -173,6 +172,8 @@ class BtcPayLightning(HttpService):
 
     def _rate(self, request: QuoteRequest, deadline: Deadline) -> Decimal:
         """BTC for one unit of the from_coin. Matched by name: malformed pairs vanish from the answer."""
+        if not self.supports(request.from_asset, request.to_asset):
+            raise PairNotSupported("btcpay_lightning", "quote")
         pair = f"{request.from_asset.coin}_BTC"
         rows = self._read(self._call("quote", "GET", "/rates", encode({"currencyPair": pair})), deadline)
         with self._parsing("quote"):
@@ -189,7 +190,10 @@ class BtcPayLightning(HttpService):
             return ()
         body = self._read(self._call("info", "GET", f"{_WALLET}/feerate", "blockTarget=6"), deadline)
         with self._parsing("info"):
-            satoshi = EXACT.multiply(exact(body["feeRate"]), Decimal(self._settings.options.get("feeVbytes", "141")))
+            rate, size = exact(body["feeRate"]), Decimal(self._settings.options.get("feeVbytes", "141"))
+            if rate <= 0:
+                raise ValueError("no fee rate")
+            satoshi = EXACT.multiply(rate, size)
         return (Fee("network", from_units(int(satoshi) + 1, 8)),)
 
     def _balance(self, asset: Asset, deadline: Deadline) -> Decimal:
@@ -204,30 +208,29 @@ class BtcPayLightning(HttpService):
 
     def _order(self, ref: OrderRef, body: Any) -> Order:
         """Parse a payout and hold it against the request; IntegrityMismatch when it is not ours."""
-        request, status = ref.request, STATES.get(body["state"])
-        ours = (request.address, METHODS[request.to_asset.network], "BTC")
-        found = (body["destination"], body["payoutMethodId"], body["originalCurrency"])
-        if found != ours or exact(body["originalAmount"]) != request.net:
+        request, status, paid = ref.request, STATES.get(body["state"]), body["payoutAmount"]
+        ours = (request.address, METHODS[request.to_asset.network], "BTC", "BTC")
+        found = tuple(body[name] for name in ("destination", "payoutMethodId", "originalCurrency", "payoutCurrency"))
+        same = exact(body["originalAmount"]) == request.net and (paid is None or exact(paid) == request.net)
+        if found != ours or not same:
             raise IntegrityMismatch("btcpay_lightning", "order", detail="destination or amount are not ours")
         if status is None:
             raise MalformedResponse("btcpay_lightning", "status", detail=f"unknown state {str(body['state'])[:40]!r}")
         proof = {str(name).lower(): value for name, value in (body.get("paymentProof") or {}).items()}
-        paid = body.get("payoutAmount")
+        if paid is None and status in (OrderStatus.PAYING_OUT, OrderStatus.SETTLED):
+            raise ValueError("no amount")
         return Order(
             ref=ref,
             status=status,
-            delivered=exact(paid) if status is OrderStatus.SETTLED and paid is not None else None,
+            delivered=exact(paid) if status is OrderStatus.SETTLED else None,
             txid=str(proof.get("transactionid") or proof.get("paymenthash") or ""),
             detail=str(body["state"]),
         )
 
     def _call(self, operation: str, method: str, path: str, query: str = "", content: Any = None) -> Call:
         store = f"/api/v1/stores/{self._settings.options['storeId']}"
-        headers = {"Authorization": f"token {self._settings.keys['token']}"}
-        if content is None:
-            return Call(operation, method, store + path, query, headers)
-        headers["Content-Type"] = "application/json"
-        return Call(operation, method, store + path, query, headers, json_body(content))
+        headers = {"Authorization": f"token {self._settings.keys['token']}", "Content-Type": "application/json"}
+        return Call(operation, method, store + path, query, headers, None if content is None else json_body(content))
 
     def _known_error(self, operation: str, answer: HttpAnswer) -> ServiceError | None:
         if answer.status == 429:
@@ -235,13 +238,10 @@ class BtcPayLightning(HttpService):
         if answer.status in (401, 403):
             return self._unauthorised(operation, str(answer.status))
         body = answer.json()
-        if answer.status == 422:
+        if answer.status == 422 and body:
             return ServiceRejected("btcpay_lightning", operation, code="422", detail=str(body[0]["path"])[:40])
         code = str(body["code"])
         # `duplicate-destination` may be our own earlier send, `invalid-state` our own earlier approval.
-        if code in _REFUSED or (answer.status == 404 and code.endswith("-not-found")):
+        if code in _REFUSED.get(answer.status, ()) or (answer.status == 404 and code.endswith("-not-found")):
             return ServiceRejected("btcpay_lightning", operation, code=code)
         return None
-
-
-_WALLET = "/payment-methods/BTC-CHAIN/wallet"

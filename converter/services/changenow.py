@@ -7,8 +7,8 @@ by address, coins, amount and time, and only if exactly one fits. An order that 
 it expires.
 
 Facts: ChangeNOW v2 documentation (partner Postman collection). Not found there, read cautiously: the body for an
-unknown id (`not_found` in it is taken as absence), the life of a `rateId` (`validUntil` of the quote is used),
-`expired` (seen in public clients). A status that is not listed here is unknown.
+unknown id (`not_found` is an absence), the life of a `rateId` (the quote's `validUntil`), `expired` (public clients).
+A status that is not listed here is unknown.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 from converter.domain.coins import Asset
 from converter.domain.errors import (
     AmountOutOfRange,
+    AuthenticationFailed,
     IntegrityMismatch,
     MalformedResponse,
     PairNotSupported,
@@ -27,7 +28,7 @@ from converter.domain.errors import (
     ServiceError,
     ServiceRejected,
 )
-from converter.domain.money import floor_unit, plain
+from converter.domain.money import EXACT, floor_unit, plain
 from converter.domain.orders import (
     Capabilities,
     Deposit,
@@ -38,7 +39,7 @@ from converter.domain.orders import (
     OrderRequest,
     OrderStatus,
 )
-from converter.domain.quotes import Fee, Quote, QuoteRequest
+from converter.domain.quotes import Fee, Quote, QuoteRequest, net_of
 from converter.ports import Deadline
 from converter.services.base import Call, HttpService, encode, exact, json_body, moment, text
 from converter.transport.http import HttpAnswer
@@ -60,9 +61,17 @@ STATUS = {
 }
 
 _RANGE = {"out_of_range", "deposit_too_small"}
-_PAIR = {"pair_is_inactive", "not_valid_fixed_rate_pair"}
-_REFUSED = {"not_valid_params", "bad_params", "not_valid_address", "not_valid_refund_address"}
-_KEY = {"unauthorized", "invalid_api_key", "forbidden"}
+_ERRORS: dict[str, type[ServiceError]] = {
+    "rate_id_not_found_or_expired": QuoteExpired,
+    **dict.fromkeys(("pair_is_inactive", "not_valid_fixed_rate_pair"), PairNotSupported),
+    **dict.fromkeys(
+        ("not_valid_params", "bad_params", "not_valid_address", "not_valid_refund_address"), ServiceRejected
+    ),
+    **dict.fromkeys(("unauthorized", "invalid_api_key", "forbidden"), AuthenticationFailed),
+}
+_ABSENT = "not_found"
+_FIXED = {"flow": "fixed-rate", "type": "direct"}
+_UNUSED = {"toAmount": "", "extraId": "", "refundExtraId": "", "contactEmail": ""}
 
 
 class ChangeNow(HttpService):
@@ -86,45 +95,35 @@ class ChangeNow(HttpService):
     @staticmethod
     def supports(from_asset: Asset, to_asset: Asset) -> bool:
         """Both sides are listed in CODES."""
-        return _code(from_asset) is not None and _code(to_asset) is not None and from_asset != to_asset
+        sides = {(one.coin, one.network) for one in (from_asset, to_asset)}
+        return len(sides) == 2 and sides <= CODES.keys()
 
     def quote(self, request: QuoteRequest, deadline: Deadline) -> Quote:
         """Fixed-rate offer; firm until `validUntil`."""
-        query = encode({**self._pair(request), "fromAmount": plain(_sendable(request)), **_FIXED, "useRateId": "true"})
+        query = encode({**_pair(request), "fromAmount": plain(_sendable(request)), **_FIXED, "useRateId": "true"})
         body = self._read(self._call("quote", "GET", "/v2/exchange/estimated-amount", query), deadline)
         self._refuse("quote", body)
         with self._parsing("quote"):
-            net = exact(body["toAmount"])
+            _check_ours("quote", request, body, "fromAmount")
             fee = exact(body.get("withdrawalFee") or 0)
+            gross, fees = EXACT.add(exact(body["toAmount"]), fee), (Fee("withdrawal", fee),) if fee else ()
+            net = net_of(gross, fees, request.to_asset)
             reference, expires_at = text(body["rateId"]), moment(body["validUntil"])
-            if net <= 0:
+            if net <= 0 or fee < 0:
                 raise ValueError("no amount")
-        fees = (Fee("withdrawal", fee),) if fee else ()
-        return Quote("changenow", request, net + fee, fees, net, firm=True, expires_at=expires_at, reference=reference)
+        return Quote("changenow", request, gross, fees, net, firm=True, expires_at=expires_at, reference=reference)
 
     def place_order(self, order: OrderRequest, deadline: Deadline) -> Order:
         """Create the order. Moves nothing; the answer names where to deposit, and is checked byte for byte."""
-        content = {
-            **self._pair(order),
-            "fromAmount": plain(_sendable(order)),
-            "toAmount": "",
-            "address": order.address,
-            "extraId": "",
-            "refundAddress": self._settings.options.get("refundAddress", ""),
-            "refundExtraId": "",
-            "userId": order.key,
-            "payload": {"ref": order.key},
-            "contactEmail": "",
-            **_FIXED,
-            "rateId": order.quote_reference,
-        }
+        ours = {"address": order.address, "userId": order.key, "payload": {"ref": order.key}}
+        terms = {"refundAddress": self._settings.options.get("refundAddress", ""), "rateId": order.quote_reference}
+        content = {**_pair(order), "fromAmount": plain(_sendable(order)), **ours, **terms, **_FIXED, **_UNUSED}
         body = self._execute(self._call("order", "POST", "/v2/exchange", content=content), deadline)
         self._refuse("order", body)
         with self._parsing("order", executed=True):
-            found = self._order(OrderRef(order, text(body["id"])), {**body, "status": "new"}, "fromAmount")
-            if exact(body["toAmount"]) < order.minimum_net:
+            if body["flow"] != _FIXED["flow"] or exact(body["toAmount"]) < order.minimum_net:
                 raise IntegrityMismatch("changenow", "order", detail="less than the offer")
-        return found
+            return _order(OrderRef(order, text(body["id"])), {**body, "status": "new"}, "fromAmount")
 
     def advance_order(self, order: Order, deadline: Deadline) -> Order:  # noqa: ARG002
         """Nothing to do at this service: the deposit is the next step."""
@@ -135,12 +134,15 @@ class ChangeNow(HttpService):
         order_id = ref.service_order_id or self._listed(ref, deadline)
         if order_id is None:
             return None
-        body = self._read(self._call("status", "GET", "/v2/exchange/by-id", encode({"id": order_id})), deadline)
-        if isinstance(body, dict) and body.get("error") == "not_found":
-            return None
-        self._refuse("status", body)
+        try:
+            body = self._read(self._call("status", "GET", "/v2/exchange/by-id", encode({"id": order_id})), deadline)
+            self._refuse("status", body)
+        except ServiceRejected as error:
+            if error.code == _ABSENT:
+                return None
+            raise
         with self._parsing("status"):
-            return self._order(OrderRef(ref.request, order_id, ref.step_key), body, "expectedAmountFrom")
+            return _order(OrderRef(ref.request, order_id, ref.step_key), body, "expectedAmountFrom")
 
     def check_health(self, deadline: Deadline) -> None:
         """The minimum of a pair: the cheapest call that needs the key."""
@@ -157,51 +159,19 @@ class ChangeNow(HttpService):
         since = ref.request.prepared_at - timedelta(minutes=2)
         recent = {"dateFrom": since.strftime("%Y-%m-%dT%H:%M:%S.000Z"), "dateField": "createdAt"}
         query = encode({"limit": "100", "payoutAddress": ref.request.address, "sortDirection": "DESC", **recent})
-        headers = {"x-changenow-api-key": key}
-        body = self._read(Call("status", "GET", "/v2/exchanges", query, headers), deadline)
+        body = self._read(Call("status", "GET", "/v2/exchanges", query, {"x-changenow-api-key": key}), deadline)
         self._refuse("status", body)
         with self._parsing("status"):
-            fitting = [row for row in body["exchanges"] if self._fits(row, ref.request)]
+            rows = list.copy(body["exchanges"])  # a TypeError for anything but a list
+            fitting = [row for row in rows if _fits(row, ref.request)]
             ours = [row for row in fitting if _reference(row) == ref.request.key]
             unnamed = [row for row in fitting if not _reference(row)]
             chosen = ours or (unnamed if len(unnamed) == 1 else [])
             return text(chosen[0]["requestId"]) if chosen else None
 
-    def _fits(self, row: Any, request: OrderRequest) -> bool:
-        payin, payout = row["payin"], row["payout"]
-        coins = (payin["currency"], payout["currency"]) == (_pair_code(request)[0][0], _pair_code(request)[1][0])
-        return coins and payout["address"] == request.address and exact(payin["expectedAmount"]) == _sendable(request)
-
-    def _order(self, ref: OrderRef, body: Any, amount_field: str) -> Order:
-        """Parse an order and hold it against the request; IntegrityMismatch when it is not ours."""
-        request = ref.request
-        (ticker, network), (to_ticker, to_network) = _pair_code(request)
-        ours = (request.address, ticker, network, to_ticker, to_network)
-        named = ("payoutAddress", "fromCurrency", "fromNetwork", "toCurrency", "toNetwork")
-        if tuple(body[name] for name in named) != ours or exact(body[amount_field]) != _sendable(request):
-            raise IntegrityMismatch("changenow", "order", detail="address, coins or amount are not ours")
-        status = STATUS.get(body["status"])
-        if status is None:
-            raise MalformedResponse("changenow", "status", detail=f"unknown status {str(body['status'])[:40]!r}")
-        delivered = body.get("amountTo")
-        return Order(
-            ref=ref,
-            status=status,
-            deposit=Deposit(text(body["payinAddress"]), _sendable(request), body.get("payinExtraId") or ""),
-            delivered=exact(delivered) if status is OrderStatus.SETTLED else None,
-            txid=body.get("payoutHash") or body.get("refundHash") or "",
-            detail=str(body["status"]),
-        )
-
-    def _pair(self, request: QuoteRequest | OrderRequest) -> dict[str, str]:
-        (ticker, network), (to_ticker, to_network) = _pair_code(request)
-        return {"fromCurrency": ticker, "fromNetwork": network, "toCurrency": to_ticker, "toNetwork": to_network}
-
     def _call(self, operation: str, method: str, path: str, query: str = "", content: Any = None) -> Call:
-        headers = {"x-changenow-api-key": self._settings.keys["api_key"]}
-        if content is None:
-            return Call(operation, method, path, query, headers)
-        return Call(operation, method, path, query, {**headers, "Content-Type": "application/json"}, json_body(content))
+        headers = {"x-changenow-api-key": self._settings.keys["api_key"], "Content-Type": "application/json"}
+        return Call(operation, method, path, query, headers, None if content is None else json_body(content))
 
     def _known_error(self, operation: str, answer: HttpAnswer) -> ServiceError | None:
         if answer.status == 429:
@@ -213,15 +183,11 @@ class ChangeNow(HttpService):
     def _named_error(self, operation: str, body: Any) -> ServiceError | None:
         code = body["error"]
         if code in _RANGE:
-            limits = {end: exact(limit) for end, limit in (body.get("range") or {}).items() if limit is not None}
+            told = (body.get("range") or {}).items()
+            limits = {end: exact(limit) for end, limit in told if isinstance(limit, int | Decimal)}
             return AmountOutOfRange("changenow", operation, minimum=limits.get("min"), maximum=limits.get("max"))
-        if code == "rate_id_not_found_or_expired":
-            return QuoteExpired("changenow", operation, code=code)
-        if code in _PAIR:
-            return PairNotSupported("changenow", operation, code=code)
-        if code in _KEY:
-            return self._unauthorised(operation, code)
-        return ServiceRejected("changenow", operation, code=code) if code in _REFUSED else None
+        kind = ServiceRejected if code == _ABSENT and operation == "status" else _ERRORS.get(code)
+        return kind("changenow", operation, code=code) if kind is not None else None
 
     def _refuse(self, operation: str, body: Any) -> None:
         """An error body can come under any HTTP status."""
@@ -230,18 +196,47 @@ class ChangeNow(HttpService):
                 raise self._named_error(operation, body) or MalformedResponse("changenow", operation)
 
 
-_FIXED = {"flow": "fixed-rate", "type": "direct"}
+def _order(ref: OrderRef, body: Any, amount_field: str) -> Order:
+    """Parse an order and hold it against the request; IntegrityMismatch when it is not ours."""
+    _check_ours("order", ref.request, body, amount_field)
+    named = (body["id"], body["payoutAddress"], body.get("payoutExtraId") or "")
+    if named != (ref.service_order_id, ref.request.address, ""):
+        raise IntegrityMismatch("changenow", "order", detail="id or address are not ours")
+    status = STATUS.get(body["status"])
+    if status is None:
+        raise MalformedResponse("changenow", "status", detail=f"unknown status {str(body['status'])[:40]!r}")
+    delivered = exact(body["amountTo"]) if status is OrderStatus.SETTLED else None
+    if delivered is not None and delivered <= 0:
+        raise ValueError("no amount")
+    memo = text(body["payinExtraId"]) if body.get("payinExtraId") else ""
+    return Order(
+        ref=ref,
+        status=status,
+        deposit=Deposit(text(body["payinAddress"]), _sendable(ref.request), memo),
+        delivered=delivered,
+        txid=str(body.get("payoutHash") or body.get("refundHash") or ""),
+        detail=str(body["status"]),
+    )
 
 
-def _code(asset: Asset) -> tuple[str, str] | None:
-    return CODES.get((asset.coin, asset.network))
+def _check_ours(operation: str, request: QuoteRequest | OrderRequest, body: Any, amount_field: str) -> None:
+    same = all(body[name] == code for name, code in _pair(request).items())
+    if not same or exact(body[amount_field]) != _sendable(request):
+        raise IntegrityMismatch("changenow", operation, detail="coins or amount are not ours")
 
 
-def _pair_code(request: QuoteRequest | OrderRequest) -> tuple[tuple[str, str], tuple[str, str]]:
-    from_code, to_code = _code(request.from_asset), _code(request.to_asset)
-    if from_code is None or to_code is None:
+def _fits(row: Any, request: OrderRequest) -> bool:
+    payin, payout, pair = row["payin"], row["payout"], _pair(request)
+    coins = (payin["currency"], payout["currency"]) == (pair["fromCurrency"], pair["toCurrency"])
+    return coins and payout["address"] == request.address and exact(payin["expectedAmount"]) == _sendable(request)
+
+
+def _pair(request: QuoteRequest | OrderRequest) -> dict[str, str]:
+    sides = (request.from_asset, request.to_asset)
+    if not ChangeNow.supports(*sides):
         raise PairNotSupported("changenow", "quote")
-    return from_code, to_code
+    (ticker, network), (to_ticker, to_network) = (CODES[one.coin, one.network] for one in sides)
+    return {"fromCurrency": ticker, "fromNetwork": network, "toCurrency": to_ticker, "toNetwork": to_network}
 
 
 def _sendable(request: QuoteRequest | OrderRequest) -> Decimal:

@@ -1,20 +1,55 @@
+"""Houses to play in. Engines are made once for each process and emptied between plays: compiled statements stay warm."""
+
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import pytest
-from converter.ledger.repository import SqlLedger
+from converter.ledger.migrations.run import upgrade
+from converter.ledger.repository import SqlLedger, create_engine
+from converter.ledger.tables import metadata
 
 from tests.app.house import House, NewHouse
+from tests.builders import START
 from tests.fakes import HandClock
 
+Kept = tuple[SqlLedger, HandClock]
+
+
+def kept_ledger(url: str) -> Iterator[Kept]:
+    clock = HandClock()
+    engine = create_engine(url)
+    upgrade(engine)
+    yield SqlLedger(engine, clock=clock), clock
+    engine.dispose()
+
+
+def emptied(kept: Kept) -> House:
+    ledger, clock = kept
+    with ledger.engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+    clock.time = START
+    return House(ledger, clock)
+
+
+@pytest.fixture(scope="session")
+def ledger_in_a_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    yield from kept_ledger(f"sqlite:///{tmp_path_factory.mktemp('ledger') / 'ledger.db'}")
+
+
+@pytest.fixture(scope="session")
+def ledger_in_memory() -> Iterator[Kept]:
+    """For plays that are played hundreds of times, in one thread."""
+    yield from kept_ledger("sqlite:///:memory:")
+
 
 @pytest.fixture
-def new_house(new_sqlite_ledger: Callable[[], SqlLedger], clock: HandClock) -> NewHouse:
-    """Makes houses with a ledger each, all under the test's clock."""
-    return lambda: House(new_sqlite_ledger(), clock)
+def house(ledger_in_a_file: Kept) -> House:
+    return emptied(ledger_in_a_file)
 
 
 @pytest.fixture
-def house(new_house: NewHouse) -> House:
-    return new_house()
+def quick_house(ledger_in_memory: Kept) -> NewHouse:
+    """Makes one house after the other."""
+    return lambda: emptied(ledger_in_memory)

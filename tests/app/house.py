@@ -219,10 +219,10 @@ class House:
         with self.ledger.begin() as work:
             return work.attempts.of(conversion_id)
 
-    def operations(self, conversion_id: str) -> list[Operation]:
-        """Of the last attempt."""
+    def operations(self, conversion_id: str, number: int = 0) -> list[Operation]:
+        """Of the n-th attempt, or of the last."""
         with self.ledger.begin() as work:
-            return work.attempts.operations(work.attempts.of(conversion_id)[-1].id)
+            return work.attempts.operations(work.attempts.of(conversion_id)[number - 1].id)
 
     def transfer(self, conversion_id: str) -> Transfer | None:
         """Of the last operation."""

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from converter.domain.conversions import State
-
 from .world import World, running_world, until
 
 POINTS = {
@@ -41,17 +39,19 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield running
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(240)
 def test_a_worker_killed_at_any_point_leaves_every_conversion_paid_exactly_once(world: World) -> None:
-    """All points of one service, one after the other, each with three conversions under way."""
+    """Every point of one service in a row, each with fresh conversions under way beside those of the points before."""
     service_id = next(iter(world.converter.get_stats()["services"]))
+    worker = world.stack.workers[0]
     for point in POINTS[service_id]:
         trap = world.stack.home / "crash-at"
-        restarts = world.stack.workers[0].restarts
         trap.write_text(point)
-        world.convert(3)
-        until(lambda trap=trap: not trap.exists(), 20, f"{service_id}: reached {point}")
-        world.wait_until_ended(120)
-        assert world.stack.workers[0].restarts > restarts, f"{service_id}: the worker was not killed {point}"
-        assert {one.state for one in world.conversions()} == {State.COMPLETED}, f"{service_id}: {point}"
-        world.assert_all_completed_once()
+        world.convert(2)
+        until(lambda: not worker.is_alive, 40, f"{service_id}: killed {point}")
+        assert not trap.exists(), f"{service_id}: the worker died elsewhere than {point}"
+        world.stack.watch()
+    conversions = world.wait_until_ended(150)
+    assert worker.restarts == len(POINTS[service_id])
+    assert {one.service_id for one in conversions} == {service_id}
+    world.assert_all_completed_once()

@@ -127,7 +127,10 @@ def running_world(
     """Start a system with some of the services enabled; `celery` is the module that runs as the worker."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CONVERTER_")}
     stack = Stack(
-        home, {**kept, **(environ or {})}, sandbox=True, options=StackOptions(services=only, celery=tuple(celery))
+        home,
+        {**kept, **(environ or {})},
+        sandbox=True,
+        options=StackOptions(sandbox_speed=5.0, services=only, celery=tuple(celery)),
     )
     stack.start()
     world = World(stack)

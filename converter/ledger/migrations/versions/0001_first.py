@@ -79,6 +79,7 @@ def upgrade() -> None:
         sa.Column("deposit_address", sa.String(length=200), nullable=False),
         sa.Column("deposit_amount", MONEY, nullable=True),
         sa.Column("deposit_memo", sa.String(length=200), nullable=False),
+        sa.Column("refused", sa.Boolean(), nullable=False),
         sa.Column("error", sa.Text(), nullable=False),
         sa.Column("created_at", UTC, nullable=False),
         sa.Column("updated_at", UTC, nullable=False),

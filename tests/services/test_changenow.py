@@ -1,0 +1,371 @@
+"""ChangeNOW: the contract, and what is its own: fixed rates, the partner's list, errors under 200, many decimals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from converter.domain.errors import (
+    AmountOutOfRange,
+    AuthenticationFailed,
+    ConverterError,
+    IntegrityMismatch,
+    MalformedResponse,
+    Outcome,
+    PairNotSupported,
+    QuoteExpired,
+    ServiceError,
+    ServiceRejected,
+    policy_of,
+)
+from converter.domain.orders import Order, OrderRef, OrderStatus
+from converter.ports import Deadline
+from converter.services.changenow import ChangeNow
+from tests.services.contract import BTC, ETH, KEY, LIGHTNING, NO_AMOUNTS, OTHER_ADDRESS, ServiceContract
+from tests.services.recorded import Recorded
+from tests.services.wire import Wire
+
+ORDER_ID = "7c1e9a04b3f25d"
+PAYIN = "0x52908400098527886E0F7030069857D2E4169EE7"
+
+
+class TestChangeNow(ServiceContract):
+    service_id = "changenow"
+    make = ChangeNow
+    keys = {"api_key": "canary-public-5b1e77", "private_key": "canary-private-90fe21"}  # noqa: RUF012
+    options = {"refundAddress": "0x8617E340B3D01FA5F11F306F4090FD50E238070D"}  # noqa: RUF012
+    routes: ClassVar = {
+        "quote": ("GET", "/v2/exchange/estimated-amount"),
+        "order": ("POST", "/v2/exchange"),
+        "status": ("GET", "/v2/exchange/by-id"),
+        "list": ("GET", "/v2/exchanges"),
+        "health": ("GET", "/v2/exchange/min-amount"),
+    }
+    honest: ClassVar = {
+        "quote": "quote_fixed",
+        "order": "order_created",
+        "status": "status_waiting",
+        "list": "list_with_payload",
+        "health": "health_ok",
+    }
+    quote_routes = ("quote",)
+    find_routes: ClassVar = {"status": {}, "list": {"service_order_id": None}}
+    executing = ("order",)
+    net = Decimal("0.09731206")
+    quote_reference = "hT7pWq2Zs9LmXc4B"
+    offered = ("0.09739206", ["0.00008"], "0.09731206")
+    unsupported = ((ETH, LIGHTNING), (LIGHTNING, ETH))
+    amounts_of_quote = (("quote", "toAmount", NO_AMOUNTS),)
+    unauthorised = ("any_unauthorized", "any_unauthorized_plain", "list_wrong_key", "status_forbidden")
+    retry_after = 17
+    needed: ClassVar = {
+        "order": (
+            "id",
+            "fromAmount",
+            "toAmount",
+            "payinAddress",
+            "payoutAddress",
+            "fromCurrency",
+            "fromNetwork",
+            "toCurrency",
+            "toNetwork",
+        )
+    }
+    foreign = (
+        ("quote", {"fromAmount": Decimal("1.4")}),
+        ("quote", {"toCurrency": "ltc"}),
+        ("quote", {"fromNetwork": "arbitrum"}),
+        ("order", {"fromAmount": Decimal("1.50000001")}),
+        ("order", {"fromAmount": Decimal("0.15")}),
+        ("order", {"toAmount": Decimal("0.09559999")}),
+        ("order", {"payoutAddress": OTHER_ADDRESS}),
+        ("order", {"payoutAddress": "BC1QAR0SRRR7XFKVY5L643LYDNW9RE59GTZZWF5MDQ"}),
+        ("order", {"payoutExtraId": "77"}),
+        ("order", {"flow": "standard"}),
+        ("order", {"fromCurrency": "etc"}),
+        ("order", {"fromNetwork": "bsc"}),
+        ("order", {"toCurrency": "ltc"}),
+        ("order", {"toNetwork": "lightning"}),
+        ("status", {"expectedAmountFrom": Decimal("1.6")}),
+        ("status", {"payoutAddress": OTHER_ADDRESS}),
+        ("status", {"payoutExtraId": "77"}),
+        ("status", {"toNetwork": "lightning"}),
+        ("status", {"fromCurrency": "etc"}),
+        ("status", {"id": "0a1b2c3d4e5f60"}),
+    )
+    words: ClassVar[Mapping[Any, OrderStatus]] = {
+        "new": OrderStatus.AWAITING_DEPOSIT,
+        "waiting": OrderStatus.AWAITING_DEPOSIT,
+        "confirming": OrderStatus.OPEN,
+        "exchanging": OrderStatus.OPEN,
+        "sending": OrderStatus.PAYING_OUT,
+        "finished": OrderStatus.SETTLED,
+        "failed": OrderStatus.HELD,
+        "verifying": OrderStatus.HELD,
+        "refunded": OrderStatus.REFUNDED,
+        "expired": OrderStatus.EXPIRED,
+    }
+    absences = (("status", "status_not_found"), ("list", "list_empty"), ("list", "list_others"))
+
+    def ref(self, **changes: Any) -> OrderRef:
+        return replace(OrderRef(self.order_request, ORDER_ID), **changes)
+
+    def order_before(self, route: str) -> Order:
+        raise AssertionError(f"{route} is no step of this service")
+
+    def carried_key(self, route: str) -> str:
+        return f'"payload":{{"ref":"{KEY}"}}'
+
+    def with_word(self, word: Any) -> dict[str, Recorded]:
+        name = {"finished": "status_finished", "refunded": "status_refunded"}.get(str(word), "status_waiting")
+        return {"status": self.recorded(name).but({"status": word})}
+
+    def out_of_range(self) -> tuple[dict[str, Recorded], Decimal | None, Decimal | None]:
+        return {"quote": self.recorded("quote_out_of_range")}, Decimal("2.25"), Decimal("310.5")
+
+    # --- Quotes ------------------------------------------------------------------------------------------------------
+
+    def test_a_quote_asks_for_a_fixed_rate_and_keeps_its_name_and_end(self, wire: Wire) -> None:
+        quote = self.quote(self.service())
+        (request,) = wire.sent("quote")
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(str(request.url)).query).items()}
+        assert asked == {
+            "fromCurrency": "eth",
+            "fromNetwork": "eth",
+            "toCurrency": "btc",
+            "toNetwork": "btc",
+            "fromAmount": "1.5",
+            "flow": "fixed-rate",
+            "type": "direct",
+            "useRateId": "true",
+        }
+        assert (quote.firm, quote.reference) == (True, self.quote_reference)
+        assert quote.expires_at == datetime(2026, 1, 1, 0, 20, tzinfo=UTC)
+        assert request.headers["x-changenow-api-key"] == self.keys["api_key"]
+
+    def test_a_floating_offer_in_place_of_a_fixed_one_is_malformed(self, wire: Wire) -> None:
+        wire.answers("quote", self.recorded("quote_floating"))
+        with pytest.raises(MalformedResponse):
+            self.quote(self.service())
+
+    def test_more_decimals_than_the_coin_has_are_floored(self, wire: Wire) -> None:
+        wire.answers("quote", self.recorded("quote_many_decimals"))
+        quote = self.quote(self.service())
+        assert quote.gross == Decimal("0.097392070000000000")
+        assert quote.fees[0].amount == Decimal("0.000080000000000001")
+        assert quote.net == Decimal("0.09731206")
+
+    def test_a_fee_is_never_negative(self, wire: Wire) -> None:
+        for value in (Decimal("-0.00008"), "much", "NaN", True):
+            wire.answers("quote", self.recorded("quote_fixed").but({"withdrawalFee": value}))
+            with pytest.raises(MalformedResponse):
+                print(self.quote(self.service()))
+
+    def test_a_quote_without_a_fee_has_none(self, wire: Wire) -> None:
+        for answer in (self.recorded("quote_fixed").but({"withdrawalFee": None}), self.recorded("quote_fixed")):
+            wire.answers("quote", answer.but({"withdrawalFee": Decimal(0)}))
+            quote = self.quote(self.service())
+            assert (quote.fees, quote.gross) == ((), quote.net)
+
+    def test_an_error_under_http_200_is_no_quote(self, wire: Wire) -> None:
+        wire.answers("quote", self.recorded("quote_error_under_200"))
+        with pytest.raises(PairNotSupported):
+            self.quote(self.service())
+
+    def test_refusals_of_a_quote_have_their_own_types(self, wire: Wire) -> None:
+        expected: dict[str, type[ServiceError]] = {
+            "quote_pair_inactive": PairNotSupported,
+            "quote_too_small": AmountOutOfRange,
+            "order_rate_gone": QuoteExpired,
+            "order_bad_address": ServiceRejected,
+        }
+        for name, kind in expected.items():
+            wire.answers("quote", self.recorded(name))
+            with pytest.raises(ServiceError) as caught:
+                self.quote(self.service())
+            assert type(caught.value) is kind
+
+    def test_limits_that_are_no_numbers_are_left_out(self, wire: Wire) -> None:
+        told = {"range.min": "much", "range.max": None}
+        wire.answers("quote", self.recorded("quote_out_of_range").but(told))
+        with pytest.raises(AmountOutOfRange) as caught:
+            self.quote(self.service())
+        assert (caught.value.minimum, caught.value.maximum) == (None, None)
+
+    def test_the_amount_is_sent_with_eight_decimals_and_no_exponent(self, wire: Wire) -> None:
+        service = self.service()
+        for amount, text in (("12.123456789123456789", "12.12345678"), ("0.00000123", "0.00000123")):
+            wire.answers("quote", self.recorded("quote_fixed").but({"fromAmount": Decimal(text)}))
+            service.quote(replace(self.quote_request, amount=Decimal(amount)), Deadline.after(5))
+            assert f"fromAmount={text}&" in str(wire.sent("quote")[-1].url)
+
+    # --- Orders ------------------------------------------------------------------------------------------------------
+
+    def test_an_order_names_the_rate_the_address_and_where_a_refund_goes(self, wire: Wire) -> None:
+        order = self.execute(self.service(), "order")
+        (request,) = wire.sent("order")
+        assert json.loads(request.body or "") == {
+            "fromCurrency": "eth",
+            "fromNetwork": "eth",
+            "toCurrency": "btc",
+            "toNetwork": "btc",
+            "fromAmount": "1.5",
+            "toAmount": "",
+            "address": self.order_request.address,
+            "extraId": "",
+            "refundAddress": self.options["refundAddress"],
+            "refundExtraId": "",
+            "userId": KEY,
+            "payload": {"ref": KEY},
+            "contactEmail": "",
+            "flow": "fixed-rate",
+            "type": "direct",
+            "rateId": self.quote_reference,
+        }
+        assert order.status is OrderStatus.AWAITING_DEPOSIT
+        assert order.ref.service_order_id == ORDER_ID
+        assert order.deposit is not None
+        assert (order.deposit.address, order.deposit.amount, order.deposit.memo) == (PAYIN, Decimal("1.5"), "")
+
+    def test_a_memo_of_the_deposit_is_kept_and_an_odd_one_refused(self, wire: Wire) -> None:
+        honest = self.recorded("order_created")
+        wire.answers("order", honest.but({"payinExtraId": "881"}))
+        order = self.execute(self.service(), "order")
+        assert order.deposit is not None
+        assert order.deposit.memo == "881"
+        for memo in (881, ["881"], {"tag": 1}):
+            wire.answers("order", honest.but({"payinExtraId": memo}))
+            with pytest.raises(ConverterError) as caught:
+                self.execute(self.service(), "order")
+            assert policy_of(caught.value).outcome is Outcome.UNKNOWN
+
+    def test_an_order_at_the_bound_is_taken(self, wire: Wire) -> None:
+        wire.answers("order", self.recorded("order_created").but({"toAmount": self.minimum_net}))
+        assert self.execute(self.service(), "order").ref.service_order_id == ORDER_ID
+
+    def test_documented_refusals_of_an_order_are_proof(self, wire: Wire) -> None:
+        expected: dict[str, type[ServiceError]] = {
+            "order_rate_gone": QuoteExpired,
+            "order_bad_address": ServiceRejected,
+            "order_error_under_200": PairNotSupported,
+            "quote_out_of_range": AmountOutOfRange,
+        }
+        for name, kind in expected.items():
+            wire.answers("order", self.recorded(name))
+            with pytest.raises(ServiceError) as caught:
+                self.execute(self.service(), "order")
+            assert type(caught.value) is kind
+            assert policy_of(caught.value).outcome is Outcome.NOT_EXECUTED
+
+    def test_an_unlisted_error_under_http_200_proves_nothing(self, wire: Wire) -> None:
+        wire.answers("order", self.recorded("order_odd_error_under_200"))
+        with pytest.raises(ConverterError) as caught:
+            self.execute(self.service(), "order")
+        assert policy_of(caught.value).outcome is Outcome.UNKNOWN
+
+    def test_not_found_is_no_refusal_of_an_order(self, wire: Wire) -> None:
+        wire.answers("order", self.recorded("status_not_found"))
+        with pytest.raises(ConverterError) as caught:
+            self.execute(self.service(), "order")
+        assert policy_of(caught.value).outcome is Outcome.UNKNOWN
+
+    def test_there_is_no_next_step(self, wire: Wire) -> None:
+        order = Order(self.ref(), OrderStatus.AWAITING_DEPOSIT)
+        with pytest.raises(ServiceRejected):
+            self.service().advance_order(order, Deadline.after(5))
+        assert wire.requests == []
+
+    # --- Looking up --------------------------------------------------------------------------------------------------
+
+    def test_a_finished_order_tells_what_was_delivered(self, wire: Wire) -> None:
+        wire.answers("status", self.recorded("status_finished").but({"amountTo": Decimal("0.09725")}))
+        order = self.find(self.service())
+        assert order is not None
+        assert order.delivered == Decimal("0.09725")
+        assert order.txid.startswith("d3adbeef")
+
+    def test_a_finished_order_without_an_amount_is_malformed(self, wire: Wire) -> None:
+        for value in NO_AMOUNTS:
+            wire.answers("status", self.recorded("status_finished").but({"amountTo": value}))
+            with pytest.raises(MalformedResponse):
+                print(value, self.find(self.service()))
+
+    def test_a_refund_shows_its_transaction(self, wire: Wire) -> None:
+        wire.answers("status", self.recorded("status_refunded"))
+        order = self.find(self.service())
+        assert order is not None
+        assert order.txid.startswith("0x88df")
+        assert order.delivered is None
+
+    def test_not_found_under_any_documented_status_is_an_absence(self, wire: Wire) -> None:
+        for status in (200, 400, 404):
+            wire.answers("status", self.recorded("status_not_found").under(status))
+            assert self.find(self.service()) is None
+
+    def test_not_found_of_the_list_itself_is_no_absence(self, wire: Wire) -> None:
+        wire.answers("list", self.recorded("status_not_found"))
+        with pytest.raises(ServiceError):
+            print(self.find(self.service(), service_order_id=None))
+
+    def test_the_list_is_searched_by_payload_and_by_user(self, wire: Wire) -> None:
+        for name in ("list_with_payload", "list_with_user"):
+            wire.answers("list", self.recorded(name))
+            order = self.find(self.service(), service_order_id=None)
+            assert order is not None
+            assert order.ref.service_order_id == ORDER_ID
+        request = wire.sent("list")[-1]
+        assert request.headers["x-changenow-api-key"] == self.keys["private_key"]
+        asked = parse_qs(urlsplit(str(request.url)).query)
+        assert asked["payoutAddress"] == [self.order_request.address]
+        assert asked["dateFrom"] == ["2025-12-31T23:58:01.000Z"]
+
+    def test_without_our_name_only_a_single_fitting_order_is_taken(self, wire: Wire) -> None:
+        wire.answers("list", self.recorded("list_unnamed_one"))
+        order = self.find(self.service(), service_order_id=None)
+        assert order is not None
+        assert order.ref.service_order_id == ORDER_ID
+        wire.answers("list", self.recorded("list_unnamed_two"))
+        assert self.find(self.service(), service_order_id=None) is None
+
+    def test_an_order_with_another_name_is_never_taken(self, wire: Wire) -> None:
+        others = self.recorded("list_unnamed_one").but({"exchanges.0.partnerInfo.payload": {"ref": "9f3kq2-4"}})
+        wire.answers("list", others)
+        assert self.find(self.service(), service_order_id=None) is None
+
+    def test_without_a_private_key_an_unfunded_order_counts_as_absent(self, wire: Wire) -> None:
+        service = self.service(keys={"api_key": self.keys["api_key"]})
+        assert self.find(service, service_order_id=None) is None
+        assert wire.requests == []
+
+    def test_a_list_that_is_not_enabled_is_no_absence(self, wire: Wire) -> None:
+        wire.answers("list", self.recorded("list_wrong_key"))
+        with pytest.raises(AuthenticationFailed):
+            self.find(self.service(), service_order_id=None)
+
+    def test_a_list_of_another_shape_is_no_absence(self, wire: Wire) -> None:
+        for rows in ({}, "", None, 0, {"0": []}):
+            wire.answers("list", self.recorded("list_empty").but({"exchanges": rows}))
+            with pytest.raises(MalformedResponse):
+                print(rows, self.find(self.service(), service_order_id=None))
+
+    def test_a_listed_order_is_still_held_against_ours(self, wire: Wire) -> None:
+        wire.answers("status", self.recorded("status_waiting").but({"toNetwork": "lightning"}))
+        with pytest.raises(IntegrityMismatch):
+            self.find(self.service(), service_order_id=None)
+
+    def test_the_way_back_is_priced_too(self, wire: Wire) -> None:
+        pair = {"fromCurrency": "btc", "fromNetwork": "btc", "toCurrency": "eth", "toNetwork": "eth"}
+        answer = {**pair, "fromAmount": Decimal("0.1"), "toAmount": Decimal("1.523456789012345678")}
+        wire.answers("quote", self.recorded("quote_fixed").but({**answer, "withdrawalFee": Decimal("0.0009")}))
+        quote = self.service().quote(
+            replace(self.quote_request, from_asset=BTC, to_asset=ETH, amount=Decimal("0.1")), Deadline.after(5)
+        )
+        assert quote.net == Decimal("1.523456789012345678")
+        assert quote.gross == Decimal("1.524356789012345678")
