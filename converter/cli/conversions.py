@@ -93,9 +93,9 @@ def list_conversions(states: Sequence[str], limit: int, before: str | None, as_j
         print_json([conversion_facts(one) for one in found])
         return
     rows = [
-        [one.id, one.state, _what(one), one.service_id, one.delivered or one.promised, one.reason[:60]] for one in found
+        [one.id, one.state, _what(one), one.delivered or one.promised, one.service_id, one.reason[:60]] for one in found
     ]
-    table("Conversions", ["Id", "State", "What", "Service", "net", "Reason"], rows)
+    table("Conversions", ["Id", "State", "What", "net", "Service", "Reason"], rows)
 
 
 @conversions.command()

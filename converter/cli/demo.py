@@ -57,7 +57,7 @@ def _show(facts: dict[str, Any], report: Report) -> None:
         [service_id, one["quotes"], one["executions"], one["failures"], one["failovers"], one["mean_ms"]]
         for service_id, one in facts["by_service"].items()
     ]
-    table("Services", ["Service", "quotes", "executions", "failures", "failovers from it", "mean ms"], rows)
+    table("Services", ["Service", "quotes", "executions", "failures", "failovers", "mean ms"], rows)
     console.print(
         f"{facts['completed']} of {facts['conversions']} completed, {facts['failed']} failed,"
         f" {facts['in_review']} in review, {facts['failovers']} failovers;"

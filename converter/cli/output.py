@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -36,12 +37,14 @@ def _plain(value: Any) -> str:
 
 
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
-    """A table; numbers to the right."""
-    shown = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        shown.add_column(column, justify="right" if column[0].islower() else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(*("" if cell is None else _plain(cell) for cell in row))
+    """A table; columns named in lower case hold numbers and stand to the right, the first one is never cut."""
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    texts = [["" if cell is None else _plain(cell) for cell in row] for row in rows]
+    for index, column in enumerate(columns):
+        width = max((len(row[index]) for row in texts), default=0) if index == 0 else None  # ids are copied, so whole
+        shown.add_column(column, justify="right" if column[0].islower() else "left", overflow="fold", min_width=width)
+    for row in texts:
+        shown.add_row(*row)
     console.print(shown)
 
 

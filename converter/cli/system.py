@@ -109,7 +109,7 @@ def status(as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    columns = ["Service", "Available", "priority", "weight", "requests", "success", "ms", "executions", "failures"]
+    columns = ["Service", "Up", "tier", "weight", "asked", "success", "ms", "executed", "failing"]
     rows = [
         [
             service_id,

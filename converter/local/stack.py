@@ -37,7 +37,7 @@ _BEAT = ("beat", "--loglevel", "WARNING", "--pidfile=")
 
 @dataclass(frozen=True)
 class StackOptions:
-    """What seldom differs: the sandbox' port and speed, which services take part there, the module that runs as `celery`."""
+    """What seldom differs: the sandbox' port and speed, which services take part, which module runs as `celery`."""
 
     sandbox_port: int = 0
     sandbox_speed: float = 1.0

@@ -42,9 +42,9 @@ from converter.domain.orders import (
 )
 from converter.domain.quotes import Fee, Quote, QuoteRequest, net_of
 from converter.ports import Clock, Deadline
-from converter.services.base import Call, HttpService, ServiceSettings, encode, exact, milliseconds, text
-from converter.services.binance_orders import check_ours, order_of, with_withdrawal
-from converter.services.binance_rules import Network, Rules, Symbol, ceil_to, known_error, walk, withdrawable
+from converter.services.base import Call, HttpService, ServiceSettings, encode, milliseconds, text
+from converter.services.binance_orders import check_ours, order_of, walk, with_withdrawal, withdrawable
+from converter.services.binance_rules import HISTORY_LIFE, Network, Rules, Symbol, ceil_to, known_error
 from converter.transport.http import HttpAnswer
 
 NETWORKS = {("BTC", "BTC"): "BTC", ("ETH", "ETH"): "ETH"}

@@ -1,16 +1,18 @@
-"""Reading Binance's answers about an order, its fills and its withdrawal."""
+"""Reading Binance's answers about the book, an order, its fills and its withdrawal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from converter.domain.errors import IntegrityMismatch, MalformedResponse
-from converter.domain.money import EXACT, plain
+from converter.domain.books import buy_from, sell_into
+from converter.domain.errors import AmountOutOfRange, IntegrityMismatch, MalformedResponse
+from converter.domain.money import EXACT, floor_to, floor_unit, plain
 from converter.domain.orders import Order, OrderRef, OrderRequest, OrderStatus
 from converter.services.base import exact
+from converter.services.binance_rules import UNIT, Network, Symbol
 
 _OPEN = {"NEW", "PENDING_NEW", "PARTIALLY_FILLED"}
 _ENDED = {"CANCELED", "REJECTED", "EXPIRED", "EXPIRED_IN_MATCH"}
@@ -23,7 +25,43 @@ _PAID = 6
 PAGE = 1000
 """Rows of one page of the history; what a full page does not show may be on the next."""
 
-_ROUNDING = Decimal("0.00000001")
+
+@dataclass(frozen=True)
+class Walk:
+    """What the book gives for an amount at once: `quantity` of the base coin, `gross` of the to_coin."""
+
+    selling: bool
+    best_price: Decimal
+    quantity: Decimal
+    gross: Decimal
+
+
+def walk(symbol: Symbol, amount: Decimal, rows: Any, *, selling: bool) -> Walk | None:
+    """Walk the levels of the book; None when they do not cover the amount. ValueError for what is no level."""
+    levels = [(exact(price), exact(size)) for price, size in rows]
+    if any(min(level) <= 0 for level in levels):
+        raise ValueError("no level")
+    quantity = floor_to(amount, symbol.step) if selling else buy_from(levels, amount, symbol.step)
+    gross = sell_into(levels, quantity) if selling and quantity is not None else quantity
+    if quantity is None or gross is None:
+        return None
+    return Walk(selling, levels[0][0], quantity, gross)
+
+
+def withdrawable(amount: Decimal, limits: tuple[Symbol, Network], walked: Walk, kept: Decimal) -> Decimal:
+    """What can be withdrawn of the proceeds. Raises AmountOutOfRange, with the limit, when the filters of the pair
+    or the limits of the withdrawal forbid the amount: what cannot leave must not be traded."""
+    symbol, network = limits
+    received = floor_to(EXACT.multiply(walked.gross, kept), network.step)
+    if received > network.maximum:
+        share = EXACT.divide(network.maximum, received)
+        raise AmountOutOfRange("binance", "quote", maximum=floor_unit(EXACT.multiply(amount, share), 8))
+    least = max(network.minimum, EXACT.add(network.fee, max(network.step, UNIT)))
+    notional = walked.gross if walked.selling else amount
+    if walked.quantity < symbol.min_quantity or notional < symbol.min_notional or received < least:
+        minimum = symbol.smallest(walked.best_price, EXACT.divide(least, kept), selling=walked.selling)
+        raise AmountOutOfRange("binance", "quote", minimum=minimum)
+    return received
 
 
 def check_ours(body: Any, order: OrderRequest, sent: Mapping[str, str]) -> str:
@@ -35,7 +73,7 @@ def check_ours(body: Any, order: OrderRequest, sent: Mapping[str, str]) -> str:
     if executed > ordered or (body["status"] == "FILLED" and executed != ordered):
         raise IntegrityMismatch("binance", "order", detail="another quantity was executed than ordered")
     if not isinstance(body["orderId"], int) or executed < 0:
-        raise ValueError("no id or no quantity")  # noqa: TRY004  parsing turns ValueError into a malformed answer
+        raise ValueError("no id or no quantity")
     return str(body["orderId"])
 
 
@@ -64,7 +102,7 @@ def _commission(ref: OrderRef, fills: Any, executed: Decimal, quote: Decimal) ->
         price, size, commission = exact(fill["price"]), exact(fill["qty"]), exact(fill["commission"])
         if min(price, size) <= 0 or commission < 0:
             raise ValueError("no fill")
-        quantity, worth = EXACT.add(quantity, size), EXACT.add(worth, EXACT.fma(price, size, _ROUNDING))
+        quantity, worth = EXACT.add(quantity, size), EXACT.add(worth, EXACT.fma(price, size, UNIT))
         if fill["commissionAsset"] == ref.request.to_asset.coin:
             taken = EXACT.add(taken, commission)
     if quantity != executed:

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from converter.domain.books import buy_from, sell_into
 from converter.domain.errors import (
-    AmountOutOfRange,
     AuthenticationFailed,
     MalformedResponse,
     RateLimited,
     ServiceError,
     ServiceRejected,
 )
-from converter.domain.money import EXACT, floor_to, floor_unit
+from converter.domain.money import EXACT, floor_to
 from converter.ports import Clock, Deadline
 from converter.services.base import encode, exact, milliseconds
 
@@ -39,7 +37,7 @@ _ANY = _PARAMETERS | _KEYS | _LIMITS | {-1013, -1014, -1020, -1034, -2010}
 those of a look-up only of a look-up. The rest, -1000, -1006, -1007, -1008, -4027, -4032 and -4046 (two readings) among
 them, is unknown."""
 
-_UNIT = Decimal("1e-8")
+UNIT = Decimal("1e-8")
 
 T = TypeVar("T")
 
@@ -75,7 +73,7 @@ class Symbol:
             least = EXACT.divide(max(self.min_notional, proceeds), price)
             return ceil_to(max(self.min_quantity, least), self.step)
         cost = EXACT.multiply(ceil_to(max(self.min_quantity, proceeds), self.step), price)
-        return ceil_to(max(self.min_notional, cost), _UNIT)
+        return ceil_to(max(self.min_notional, cost), UNIT)
 
 
 def ceil_to(amount: Decimal, step: Decimal) -> Decimal:
@@ -92,44 +90,6 @@ class Network:
     minimum: Decimal
     maximum: Decimal
     step: Decimal
-
-
-@dataclass(frozen=True)
-class Walk:
-    """What the book gives for an amount at once: `quantity` of the base coin, `gross` of the to_coin."""
-
-    selling: bool
-    best_price: Decimal
-    quantity: Decimal
-    gross: Decimal
-
-
-def walk(symbol: Symbol, amount: Decimal, rows: Any, *, selling: bool) -> Walk | None:
-    """Walk the levels of the book; None when they do not cover the amount. ValueError for what is no level."""
-    levels = [(exact(price), exact(size)) for price, size in rows]
-    if any(min(level) <= 0 for level in levels):
-        raise ValueError("no level")
-    quantity = floor_to(amount, symbol.step) if selling else buy_from(levels, amount, symbol.step)
-    gross = sell_into(levels, quantity) if selling and quantity is not None else quantity
-    if quantity is None or gross is None:
-        return None
-    return Walk(selling, levels[0][0], quantity, gross)
-
-
-def withdrawable(amount: Decimal, limits: tuple[Symbol, Network], walked: Walk, kept: Decimal) -> Decimal:
-    """What can be withdrawn of the proceeds. Raises AmountOutOfRange, with the limit, when the filters of the pair
-    or the limits of the withdrawal forbid the amount: what cannot leave must not be traded."""
-    symbol, network = limits
-    received = floor_to(EXACT.multiply(walked.gross, kept), network.step)
-    if received > network.maximum:
-        share = EXACT.divide(network.maximum, received)
-        raise AmountOutOfRange("binance", "quote", maximum=floor_unit(EXACT.multiply(amount, share), 8))
-    least = max(network.minimum, EXACT.add(network.fee, max(network.step, _UNIT)))
-    notional = walked.gross if walked.selling else amount
-    if walked.quantity < symbol.min_quantity or notional < symbol.min_notional or received < least:
-        minimum = symbol.smallest(walked.best_price, EXACT.divide(least, kept), selling=walked.selling)
-        raise AmountOutOfRange("binance", "quote", minimum=minimum)
-    return received
 
 
 class Rules:

@@ -20,7 +20,7 @@ from tests.app.house import APPROVAL, DEPOSIT, EXCHANGE, House
 from tests.app.test_crashes import QUICK
 from tests.fakes import Act, Crash, FragileLedger, Scene, die_after, die_before, lose_answer, refuse, vanish
 
-SEEDS = range(60)
+SEEDS = range(40)
 CONVERSIONS = 3
 STEPS = 45
 

@@ -1,0 +1,87 @@
+"""The same ledger on SQLite and on a real PostgreSQL. Each is migrated once per process and emptied for every test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from converter.ledger.migrations.run import upgrade
+from converter.ledger.repository import SqlLedger, create_engine
+from converter.ledger.tables import metadata
+from sqlalchemy.engine import Engine, make_url
+
+from tests.fakes import HandClock
+
+BACKENDS = ("sqlite", "postgresql")
+
+
+@contextmanager
+def new_database(server: str) -> Iterator[str]:
+    """URL of an empty database, dropped at the end."""
+    name = f"converter_test_{uuid.uuid4().hex[:12]}"
+    admin = sa.create_engine(make_url(server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    admin.dispose()
+
+
+@pytest.fixture(scope="session")
+def sqlite_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    engine = create_engine(f"sqlite:///{tmp_path_factory.mktemp('contract') / 'ledger.db'}")
+    upgrade(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgresql_engine(postgres_url: str) -> Iterator[Engine]:
+    with new_database(postgres_url) as url:
+        engine = create_engine(url)
+        upgrade(engine)
+        yield engine
+        engine.dispose()
+
+
+def emptied(engine: Engine) -> Engine:
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            names = ", ".join(table.name for table in metadata.sorted_tables)
+            connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY")
+        else:
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(table.delete())
+    return engine
+
+
+@pytest.fixture(params=BACKENDS)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    return emptied(request.getfixturevalue(f"{request.param}_engine"))
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def ledger(engine: Engine, clock: HandClock) -> SqlLedger:
+    return SqlLedger(engine, clock=clock)
+
+
+@pytest.fixture(params=BACKENDS)
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database without any table."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'new' / 'ledger.db'}"
+        return
+    with new_database(request.getfixturevalue("postgres_url")) as url:
+        yield url
+
+
