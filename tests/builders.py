@@ -81,6 +81,7 @@ def an_attempt(conversion: Conversion | str, number: int = 1, service_id: str = 
         "deposit_address": "",
         "deposit_amount": None,
         "deposit_memo": "",
+        "refused": False,
         "error": "",
         "created_at": START,
         "updated_at": START,

@@ -96,8 +96,8 @@ class Stack:
         tell("ledger")
         config = self._environ.get("CONVERTER_CONFIG")
         settings = load_settings(config=Path(config) if config else None, home=self.home)
-        self._environ["CONVERTER_LEDGER_URL"] = settings.ledger
-        open_ledger(settings.ledger, migrate=True).close()
+        self._environ.setdefault("CONVERTER_LEDGER_URL", settings.ledger)
+        open_ledger(self.ledger_url, migrate=True).close()
         tell("worker and beat")
         worker = self._celery("worker", *_WORKER, "-c", str(settings.engine.concurrency))
         self.workers = [worker]

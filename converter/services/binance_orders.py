@@ -11,7 +11,7 @@ from converter.domain.books import buy_from, sell_into
 from converter.domain.errors import AmountOutOfRange, IntegrityMismatch, MalformedResponse
 from converter.domain.money import EXACT, floor_to, floor_unit, plain
 from converter.domain.orders import Order, OrderRef, OrderRequest, OrderStatus
-from converter.services.base import exact
+from converter.services.base import exact, text
 from converter.services.binance_rules import UNIT, Network, Symbol
 
 _OPEN = {"NEW", "PENDING_NEW", "PARTIALLY_FILLED"}
@@ -115,8 +115,9 @@ def _commission(ref: OrderRef, fills: Any, executed: Decimal, quote: Decimal) ->
 def with_withdrawal(order: Order, rows: Any, network: str) -> Order:
     """The filled order with its withdrawal, if the history has it. An unknown status is still open."""
     request = order.ref.request
-    ours = [row for row in list.copy(rows) if row.get("withdrawOrderId") == order.ref.step_key]
-    if not ours:  # `rows` was a list: anything else is a TypeError above
+    known = [row for row in list.copy(rows) if text(row["id"])]  # a TypeError for anything but a list of rows
+    ours = [row for row in known if row.get("withdrawOrderId") == order.ref.step_key]
+    if not ours:
         if len(rows) >= PAGE:
             raise MalformedResponse("binance", "status", detail="the history is longer than a page")
         return order

@@ -33,7 +33,7 @@ def test_the_partial_indexes_have_their_conditions(engine: Engine) -> None:
         "postgresql": "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
     }
     with engine.connect() as connection:
-        found = dict(connection.exec_driver_sql(by_backend[engine.dialect.name]).tuples().all())
+        found = {name: text for name, text in connection.exec_driver_sql(by_backend[engine.dialect.name])}
     assert "UNIQUE" in found["one_open_attempt"]
     for state in OPEN_ATTEMPT:
         assert f"'{state}'" in found["one_open_attempt"]
