@@ -193,6 +193,8 @@ class Booked:
     number: int
     request: OrderRequest
     status: OrderStatus
+    placed_at: datetime = START
+    paid_at: datetime | None = None
     deposit: Deposit | None = None
     deposited: list[str] = field(default_factory=list)
     payouts: list[str] = field(default_factory=list)
@@ -258,7 +260,7 @@ class ScriptedService(Script):
             if order.key in self.orders:
                 raise OutcomeUnknown(self.service_id, "order", detail="duplicate id")
             commits_on = self.capabilities.commits_on
-            booked = Booked(len(self.orders) + 1, order, FIRST_STATUS[commits_on])
+            booked = Booked(len(self.orders) + 1, order, FIRST_STATUS[commits_on], self.clock())
             if commits_on is OperationKind.DEPOSIT:
                 digest = hashlib.sha256(f"{self.service_id}:{order.key}".encode()).hexdigest()
                 booked.deposit = Deposit(eip55("0x" + digest[:40]), order.amount)
@@ -279,6 +281,7 @@ class ScriptedService(Script):
                 booked.payouts.append(key)
             elif booked.status is OrderStatus.AWAITING_APPROVAL:
                 booked.payouts.append(key)
+            booked.paid_at = self.clock()
             booked.status = OrderStatus.PAYING_OUT
             return self._shown(booked, order.ref)
 
@@ -302,6 +305,7 @@ class ScriptedService(Script):
                 if txid not in booked.deposited:
                     booked.deposited.append(txid)
                     booked.payouts.append(txid)
+                    booked.paid_at = self.clock()
                 if booked.status is OrderStatus.AWAITING_DEPOSIT:
                     booked.status = OrderStatus.PAYING_OUT
                 return True

@@ -47,7 +47,7 @@ class Drill:
         self._random = Random(seed)
         self._tell = tell
         self._sandbox = stack.sandbox_url or ""
-        self._service = "btcpay_lightning"
+        self._services: dict[str, Any] = {}
         self._ledger = open_ledger(stack.ledger_url)
 
     def run(self) -> Report:
@@ -55,6 +55,7 @@ class Drill:
         ledger = self._ledger
         with MultiServiceConverter(home=self._stack.home) as converter:
             half = self._count // 2
+            self._services = converter.get_stats()["services"]
             self._slow_executions()
             handles = [self._convert(converter) for _ in range(half)]
             self._tell(f"{half} conversions accepted")
@@ -74,27 +75,30 @@ class Drill:
         ledger.close()
         return report
 
+    @property
+    def _primaries(self) -> list[str]:
+        return [service_id for service_id, one in self._services.items() if one["priority"] == 1]
+
     def _convert(self, converter: MultiServiceConverter) -> ConversionHandle:
         amount = Decimal(self._random.randint(2000, 20000)).scaleb(-4)
         address = segwit_address("bc", 0, self._random.randbytes(20))
         return converter.convert(from_coin="ETH", to_coin="BTC", amount=amount, address=address)
 
     def _slow_executions(self) -> None:
-        """Let executing calls take a moment, so that the kill finds some of them under way."""
-        fault = {"kind": "latency", "latency_ms": 150, "jitter_ms": 100}
-        for service_id, operations in _EXECUTING.items():
-            self._put(f"faults/{service_id}", {**fault, "operations": operations})
+        """Let every call take a moment, as in the real world, so that the kill finds some of them under way."""
+        for service_id in self._services:
+            self._put(f"faults/{service_id}", {"kind": "latency", "latency_ms": 80, "jitter_ms": 60})
 
     def _refuse_some(self) -> None:
-        for service_id in ("btcpay_lightning", "changenow"):
+        for service_id in self._primaries:
             self._put(f"faults/{service_id}", {"kind": "refuse", "operations": ["order"], "count": 2})
         self._tell("the primary services refuse two orders each")
 
     def _break_service(self) -> None:
         """Once an order was refused, one service goes dark."""
         self._wait(lambda: self._failovers() > 0, 10.0)
-        self._put(f"faults/{self._service}", {"kind": "down"})
-        self._tell(f"{self._service} is down")
+        self._put(f"faults/{self._primaries[0]}", {"kind": "down"})
+        self._tell(f"{self._primaries[0]} is down")
 
     def _failovers(self) -> int:
         with self._ledger.begin() as work:
@@ -112,7 +116,7 @@ class Drill:
 
     def _mend(self) -> None:
         requests.delete(f"{self._sandbox}/_sandbox/faults", timeout=5)
-        self._tell(f"{self._service} is back")
+        self._tell(f"{self._primaries[0]} is back")
 
     def _wait(self, condition: Callable[[], bool], limit: float) -> None:
         """Watch over the stack until a condition holds or the time is over."""
@@ -160,10 +164,6 @@ class Drill:
                 "by_service": {service_id: _service_facts(one) for service_id, one in stats["services"].items()},
             }
         )
-
-
-_EXECUTING = {"btcpay_lightning": ["order", "approve"], "changenow": ["order"], "binance": ["order", "withdraw"]}
-"""Operations of the sandbox that change something outside."""
 
 
 def _milliseconds(conversion: Conversion) -> float:

@@ -8,14 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from converter.sandbox import credentials
+from converter.sandbox.clients import KEYS, OPTIONS
 from converter.security.keys import variable
 from converter.services import REGISTRY
 from converter.settings import default_file
-
-_OPTIONS = {
-    "btcpay_lightning": {"storeId": credentials.BTCPAY_STORE_ID},
-    "changenow": {"refundAddress": credentials.EVM_WALLET_ADDRESS},
-}
 
 
 def write_sandbox_config(home: Path, sandbox_url: str, only: Collection[str] | None = None) -> Path:
@@ -27,7 +23,7 @@ def write_sandbox_config(home: Path, sandbox_url: str, only: Collection[str] | N
             found["enabled"] = False
         if entry["id"] in REGISTRY:
             found.update(
-                baseUrl=f"{sandbox_url}/{entry['id']}", options=_OPTIONS.get(entry["id"], {}), recoveryTime=5000
+                baseUrl=f"{sandbox_url}/{entry['id']}", options=OPTIONS.get(entry["id"], {}), recoveryTime=5000
             )
         services.append(found)
     content = {
@@ -49,11 +45,4 @@ def write_sandbox_config(home: Path, sandbox_url: str, only: Collection[str] | N
 
 def sandbox_environment() -> dict[str, str]:
     """Keys that the sandbox accepts."""
-    return {
-        variable("changenow", "api_key"): credentials.CHANGENOW_API_KEY,
-        variable("changenow", "private_key"): credentials.CHANGENOW_PRIVATE_KEY,
-        variable("binance", "api_key"): credentials.BINANCE_API_KEY,
-        variable("binance", "secret_key"): credentials.BINANCE_SECRET_KEY,
-        variable("btcpay_lightning", "token"): credentials.BTCPAY_TOKEN,
-        variable("wallet", "ETH"): credentials.EVM_WALLET_KEY,
-    }
+    return {variable(service_id, name): key for (service_id, name), key in KEYS.items()}

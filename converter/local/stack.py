@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -73,11 +74,10 @@ class Stack:
     def start(self, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
         """Start everything and wait until it is ready; returns the addresses. Stops what it started if that fails."""
         self.home.mkdir(parents=True, exist_ok=True)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.stop)
             self._start(tell)
-        except BaseException:
-            self.stop()
-            raise
+            undo.pop_all()
         facts = self.addresses()
         write_run_file(self.home, {**facts, "pid": os.getpid(), "config": self._environ.get("CONVERTER_CONFIG")})
         return facts

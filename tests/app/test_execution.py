@@ -239,6 +239,31 @@ def test_rounds_whose_offers_expire_at_once_are_slowed_down(house: House) -> Non
     assert alpha.count("quote") == asked
 
 
+def test_a_service_that_never_took_the_order_may_be_attempted_again_at_once(house: House) -> None:
+    """It refused nothing: the request was lost on the way."""
+    alpha = house.add("alpha", APPROVAL)
+    alpha.on("place", vanish)
+    cid = house.receive()
+    house.begin(cid)
+    start = house.clock.time
+    assert house.finish(cid).state is State.COMPLETED
+    assert house.clock.time - start < seconds(30)
+    assert [one.refused for one in house.attempts(cid)] == [False, False]
+    assert len(house.payouts()) == 1
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="an attempt that was not sent in time is no refusal, so the same service is asked again at once; the "
+    "growing due time of Execution._exhausted is passed over by its own START hint: the conversion spins",
+)
+def test_a_worker_too_slow_to_send_does_not_spin(house: House) -> None:
+    house.add("alpha", APPROVAL, send_within=seconds(0))
+    cid = house.receive()
+    assert house.begin(cid).state is State.WAITING
+    assert len(house.attempts(cid)) < 10
+
+
 # --- Admission -------------------------------------------------------------------------------------------------------
 
 
@@ -263,6 +288,7 @@ def test_what_could_not_be_sent_in_time_is_not_executed_and_never_sent(house: Ho
     assert house.finish(cid).service_id == "beta"
     assert alpha.count("place") == 0
     assert house.attempts(cid)[0].error == "not sent in time"
+    assert not house.attempts(cid)[0].refused
 
 
 @pytest.mark.xfail(

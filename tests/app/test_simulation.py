@@ -7,20 +7,33 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from converter.desk import Next
 from converter.domain.conversions import State
 from converter.domain.errors import QuoteExpired, RateLimited, ServiceRejected, ServiceUnavailable
+from converter.domain.orders import Order
 
 from tests.app.conftest import Kept, emptied
 from tests.app.house import APPROVAL, DEPOSIT, EXCHANGE, House
 from tests.app.test_crashes import QUICK
-from tests.fakes import Act, Crash, FragileLedger, Scene, die_after, die_before, lose_answer, refuse, vanish
+from tests.builders import seconds
+from tests.fakes import (
+    FIRST_STATUS,
+    Act,
+    Crash,
+    FragileLedger,
+    Scene,
+    die_after,
+    die_before,
+    lose_answer,
+    refuse,
+    vanish,
+)
 
-SEEDS = range(40)
+SEEDS = 40
 CONVERSIONS = 3
 STEPS = 45
 
@@ -64,7 +77,7 @@ class World:
         self.chance.shuffle(kinds)
         for name, kind in zip(("alpha", "beta", "gamma", "delta"), kinds):  # noqa: B905
             house.add(name, kind, self.chance.choice(["0.1", "0.099", "0.0985"]), rules=QUICK[kind])
-        self.bad = True
+        self.bad, self.inside = True, False
         for service in house.services.values():
             for operation in ("place", "advance"):
                 service.always(operation, self.act(CHANGING))
@@ -76,16 +89,47 @@ class World:
         self.cids = [house.receive(number) for number in range(1, CONVERSIONS + 1)]
 
     def act(self, acts: list[tuple[Act | None, int]]) -> Act:
-        """On a bad day, an act drawn anew for each call; slow calls let others in, and time passes in any of them."""
+        """On a bad day, an act drawn anew for each call. Calls take their time, and others work meanwhile.
+
+        What a service declares still holds: a request that it takes once only is never taken late, and what it took
+        may stay out of its look-ups for some seconds, but no longer.
+        """
 
         def play(scene: Scene) -> Any:
             if not self.bad:
                 return scene.do()
+            sent_at = self.house.clock.time
             self.house.clock.forward(self.chance.choice([0, 0, 0, 1, 8, 31]))
+            if not self.inside and self.chance.random() < 0.2:
+                self.inside = True
+                self.step()
+                self.inside = False
             drawn = draw(self.chance, acts)
-            return drawn(scene) if drawn else scene.do()
+            if self.house.clock.time - sent_at > seconds(5) and self.taken_once(scene):
+                return vanish(scene)
+            answer = drawn(scene) if drawn else scene.do()
+            return self.lagging(answer) if scene.operation == "find" else answer
 
         return play
+
+    def taken_once(self, scene: Scene) -> bool:
+        """Whether the service does not recognise a repeat of this call."""
+        if scene.operation == "place":
+            return True
+        kind = self.house.services[scene.party].capabilities.commits_on if scene.operation == "advance" else None
+        return kind is EXCHANGE
+
+    def lagging(self, order: Order | None) -> Order | None:
+        """A look-up that may not show yet what was taken in the last seconds."""
+        if order is None or self.chance.random() < 0.5:
+            return order
+        service_id, _, number = str(order.ref.service_order_id).rpartition("-")
+        booked = [*self.house.services[service_id].orders.values()][int(number) - 1]
+        if self.house.clock.time - booked.placed_at < seconds(3):
+            return None
+        if booked.paid_at is not None and self.house.clock.time - booked.paid_at < seconds(15):
+            return replace(order, status=FIRST_STATUS[self.house.services[service_id].capabilities.commits_on])
+        return order
 
     def step(self) -> None:
         """One thing that some worker does, or the passing of time."""
@@ -130,43 +174,27 @@ class World:
         return keys
 
 
-@pytest.fixture(scope="module")
-def told(ledger_in_memory: Kept) -> list[Told]:
-    """Every conversion of every world."""
-    stories = []
-    for seed in SEEDS:
-        world = World(emptied(ledger_in_memory), seed)
-        for _ in range(STEPS):
-            world.step()
-        world.calm()
-        paid = world.payouts()
-        for cid in world.cids:
-            conversion = world.house.get(cid)
-            stories.append(Told(seed, conversion.state, paid[cid], conversion.reason))
-            assert sum(one.is_open for one in world.house.attempts(cid)) <= 1
-    return stories
-
-
-def test_nothing_is_ever_paid_twice(told: list[Told]) -> None:
-    assert [str(one) for one in told if one.payouts > 1] == []
-
-
-def test_what_is_called_completed_was_paid_and_what_is_called_failed_was_not(told: list[Told]) -> None:
-    wrong = [one for one in told if one.state is State.COMPLETED and one.payouts != 1]
+@pytest.mark.parametrize("first", range(0, SEEDS, 5))
+def test_a_bad_day_doubles_nothing_loses_nothing_and_ends(ledger_in_memory: Kept, first: int) -> None:
+    told = [story for seed in range(first, first + 5) for story in played(World(emptied(ledger_in_memory), seed))]
+    assert len(told) == 5 * CONVERSIONS
+    wrong = [one for one in told if one.payouts > 1]
+    wrong += [one for one in told if one.state is State.COMPLETED and one.payouts != 1]
     wrong += [one for one in told if one.state is State.FAILED and one.payouts]
+    wrong += [one for one in told if not one.state.is_terminal and one.state is not State.NEEDS_REVIEW]
     assert [str(one) for one in wrong] == []
+    assert sum(one.state is State.COMPLETED for one in told) >= 0.8 * len(told)
 
 
-def test_everything_comes_to_an_end_or_before_a_person(told: list[Told]) -> None:
-    wrong = [one for one in told if not one.state.is_terminal and one.state is not State.NEEDS_REVIEW]
-    assert [str(one) for one in wrong] == []
-
-
-def test_nearly_everything_is_completed_unaided(told: list[Told]) -> None:
-    states = Counter(one.state for one in told)
-    assert states[State.COMPLETED] >= 0.9 * len(told), states
-
-
-def test_the_bad_days_were_bad(told: list[Told]) -> None:
-    """A world without trouble would prove nothing."""
-    assert len(told) == len(SEEDS) * CONVERSIONS
+def played(world: World) -> list[Told]:
+    """How every conversion of a world ended, after its bad day and all the time that it wanted."""
+    for _ in range(STEPS):
+        world.step()
+    world.calm()
+    paid = world.payouts()
+    stories = []
+    for cid in world.cids:
+        conversion = world.house.get(cid)
+        stories.append(Told(world.seed, conversion.state, paid[cid], conversion.reason))
+        assert sum(one.is_open for one in world.house.attempts(cid)) <= 1
+    return stories

@@ -338,14 +338,45 @@ def test_a_move_of_an_attempt_keeps_what_the_service_named(ledger: SqlLedger) ->
 
 def test_steps_come_in_their_order(ledger: SqlLedger) -> None:
     conversion = claimed(ledger)
-    attempt, operation = prepare(ledger, conversion)
+    attempt, _ = prepare(ledger, conversion)
     with ledger.begin() as work:
-        for sequence in (3, 2):
-            step = an_operation(attempt, OperationKind.WITHDRAWAL, sequence, fence=conversion.fence)
-            work.attempts.prepare_step(conversion, step)
+        for sequence, kind in ((3, OperationKind.WITHDRAWAL), (2, OperationKind.DEPOSIT)):
+            work.attempts.prepare_step(conversion, an_operation(attempt, kind, sequence, fence=conversion.fence))
         assert [one.sequence for one in work.attempts.operations(attempt.id)] == [1, 2, 3]
-    with pytest.raises(sa.exc.IntegrityError), ledger.begin() as work:
-        work.attempts.prepare_step(conversion, an_operation(attempt, OperationKind.DEPOSIT, 3))
+    with pytest.raises(ClaimLost), ledger.begin() as work:
+        work.attempts.prepare_step(conversion, an_operation(attempt, OperationKind.APPROVAL, 3))
+
+
+@pytest.mark.parametrize("first", list(OperationState))
+def test_a_step_is_taken_again_only_after_it_is_proven_not_executed(ledger: SqlLedger, first: OperationState) -> None:
+    conversion = claimed(ledger)
+    attempt, _ = prepare(ledger, conversion)
+    with ledger.begin() as work:
+        step = work.attempts.prepare_step(conversion, an_operation(attempt, OperationKind.WITHDRAWAL, 2))
+        if first is not OperationState.PREPARED:
+            work.attempts.record(conversion, step, first)
+    again = an_operation(attempt, OperationKind.WITHDRAWAL, 3)
+    if first is OperationState.NOT_EXECUTED:
+        with ledger.begin() as work:
+            assert work.attempts.prepare_step(conversion, again).sequence == 3
+        return
+    before = everything(ledger)
+    with pytest.raises(ClaimLost, match="open or executed already"), ledger.begin() as work:
+        work.attempts.prepare_step(conversion, again)
+    assert everything(ledger) == before
+
+
+@pytest.mark.parametrize("second", [OperationState.PREPARED, OperationState.EXECUTED])
+@pytest.mark.parametrize("first", [OperationState.PREPARED, OperationState.EXECUTED])
+def test_the_database_itself_bars_a_step_from_being_taken_twice(
+    ledger: SqlLedger, first: OperationState, second: OperationState
+) -> None:
+    conversion = claimed(ledger)
+    attempt, _ = prepare(ledger, conversion)
+    names = [name for name in Operation.__dataclass_fields__ if name != "id"]
+    steps = [an_operation(attempt, OperationKind.WITHDRAWAL, n, state=s) for n, s in ((2, first), (3, second))]
+    with pytest.raises(sa.exc.IntegrityError), ledger.engine.begin() as connection:
+        connection.execute(operations.insert(), [{name: getattr(one, name) for name in names} for one in steps])
 
 
 def test_an_exception_after_a_write_leaves_nothing(ledger: SqlLedger) -> None:

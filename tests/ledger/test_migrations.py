@@ -39,6 +39,8 @@ def test_the_partial_indexes_have_their_conditions(engine: Engine) -> None:
         assert f"'{state}'" in found["one_open_attempt"]
     assert found["one_open_attempt"].count("'") == 2 * len(OPEN_ATTEMPT)
     assert "due_at IS NOT NULL" in found["conversions_due"]
+    assert "UNIQUE" in found["one_operation_per_step"]
+    assert "NOT_EXECUTED" in found["one_operation_per_step"]
 
 
 def test_foreign_keys_hold(engine: Engine) -> None:
