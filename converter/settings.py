@@ -213,8 +213,9 @@ def _read(file: Path) -> dict[str, Any]:
     return _snake(content)
 
 
-def load_settings(*, config: Path | None = None, **overrides: Any) -> Settings:
-    """Read all layers. `config` stands in for CONVERTER_CONFIG; `overrides` (home, redis_url…) go over everything.
+def load_settings(*, config: Path | None = None, **places: Any) -> Settings:
+    """Read all layers. `config` stands in for CONVERTER_CONFIG; `places` (home, redis_url,
+    ledger_url) go over everything.
 
     Raises ConfigurationError that names the key, the problem and what is accepted.
     """
@@ -224,9 +225,10 @@ def load_settings(*, config: Path | None = None, **overrides: Any) -> Settings:
         content = _merged(content, _read(Path(named)))
     try:
         settings = Settings(**content)
-        return Settings.model_validate({**settings.model_dump(), **overrides}) if overrides else settings
     except ValidationError as error:
         raise ConfigurationError(describe_errors(error)) from None
+    # Copied, not validated again: a BaseSettings that is made anew reads the environment over what it is given.
+    return settings.model_copy(update={**places, **({"home": Path(places["home"])} if "home" in places else {})})
 
 
 def describe_errors(error: ValidationError) -> str:
