@@ -30,7 +30,6 @@ from converter.domain.orders import (
 )
 from converter.domain.quotes import Fee, Quote, QuoteRequest
 from converter.ports import Deadline, Ledger, Sighting, Transfer, Work
-
 from tests.builders import START, seconds
 
 

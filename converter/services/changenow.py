@@ -116,7 +116,9 @@ class ChangeNow(HttpService):
     def place_order(self, order: OrderRequest, deadline: Deadline) -> Order:
         """Create the order. Moves nothing; the answer names where to deposit, and is checked byte for byte."""
         ours = {"address": order.address, "userId": order.key, "payload": {"ref": order.key}}
-        terms = {"refundAddress": self._settings.options.get("refundAddress", ""), "rateId": order.quote_reference}
+        refund = self._settings.options.get("refundAddress", "")
+        of_our_coin = refund.startswith("0x") == (order.from_asset.network == "ETH")  # one of another coin is refused
+        terms = {"refundAddress": refund if of_our_coin else "", "rateId": order.quote_reference}
         content = {**_pair(order), "fromAmount": plain(_sendable(order)), **ours, **terms, **_FIXED, **_UNUSED}
         body = self._execute(self._call("order", "POST", "/v2/exchange", content=content), deadline)
         self._refuse("order", body)
@@ -162,8 +164,7 @@ class ChangeNow(HttpService):
         body = self._read(Call("status", "GET", "/v2/exchanges", query, {"x-changenow-api-key": key}), deadline)
         self._refuse("status", body)
         with self._parsing("status"):
-            rows = list.copy(body["exchanges"])  # a TypeError for anything but a list
-            fitting = [row for row in rows if _fits(row, ref.request)]
+            fitting = [row for row in list.copy(body["exchanges"]) if _fits(row, ref.request)]  # of a list only
             ours = [row for row in fitting if _reference(row) == ref.request.key]
             unnamed = [row for row in fitting if not _reference(row)]
             chosen = ours or (unnamed if len(unnamed) == 1 else [])
@@ -240,8 +241,7 @@ def _pair(request: QuoteRequest | OrderRequest) -> dict[str, str]:
 
 
 def _sendable(request: QuoteRequest | OrderRequest) -> Decimal:
-    """The amount at the precision that is safe here (8 decimals; what is kept beyond them is not published)."""
-    return floor_unit(request.amount, 8)
+    return floor_unit(request.amount, 8)  # 8 decimals are safe; what is kept beyond them is not published
 
 
 def _reference(row: Any) -> str:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from converter.ports import Deadline
 
-MAX_BODY_BYTES = 2 * 1024 * 1024
+MAX_BODY_BYTES = 16 * 1024 * 1024
+"""Exchanges list all their coins and networks in one answer of several megabytes."""
 _CHUNK_BYTES = 64 * 1024
 # What urllib3 passes on untouched. Anything else it would encode by itself, after the service module signed the text.
 _TARGET = re.compile(r"/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-F]{2})*")

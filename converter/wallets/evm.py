@@ -11,6 +11,9 @@ every other refusal leaves the outcome to `observe`.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -27,6 +30,12 @@ from converter.transport.http import AnswerLost, HttpAnswer, HttpClient, Request
 DECIMALS = 18
 GAS = 21_000
 """Gas of a plain transfer."""
+
+ANSWER_WITHIN = 10.0
+"""Seconds to wait for the answer to a broadcast, once it has left."""
+
+_KNOWN = re.compile(r"already ?known|\bknown transaction\b", re.IGNORECASE)
+"""A node has the transaction already. Not "unknown transaction type", which is a refusal."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +58,9 @@ class EvmWallet:
     pays_itself = True
 
     def __init__(self, rpc_url: str, private_key: str, chain_id: int, confirmations: int = 1) -> None:
-        parts = urlsplit(rpc_url)  # the path is kept as it is: some nodes carry their key in it
+        parts = urlsplit(rpc_url)  # path and query are kept as they are: some nodes carry their key in them
         self._http = HttpClient(f"{parts.scheme}://{parts.netloc}")
-        self._path = parts.path or "/"
+        self._path, self._query = parts.path or "/", parts.query
         try:
             self._signer: LocalAccount = Account.from_key(private_key)
         except ValueError:
@@ -69,17 +78,16 @@ class EvmWallet:
 
     def account(self, deadline: Deadline) -> tuple[str, str, int]:
         """Chain, account and its next nonce by what is mined; the ledger's own count goes before it."""
-        mined = self._call("eth_getTransactionCount", [self.address, "latest"], deadline)
-        return self._chain, self.address, int(mined, 16)
+        return self._chain, self.address, self._number("eth_getTransactionCount", [self.address, "latest"], deadline)
 
     def terms(self, amount: Decimal, deadline: Deadline) -> Terms:
         """Fees of now, after checking chain and balance. Raises ServiceRejected when funds are short."""
         self._check_chain(deadline)
-        price = int(self._call("eth_gasPrice", [], deadline), 16)
-        tip = int(self._call("eth_maxPriorityFeePerGas", [], deadline), 16)
+        price = self._number("eth_gasPrice", [], deadline)
+        tip = self._number("eth_maxPriorityFeePerGas", [], deadline)
         # Twice the price leaves room for six full blocks of rising base fee; what is not needed is not paid.
         terms = Terms(fee_per_gas=2 * price + tip, tip_per_gas=tip)
-        balance = from_units(int(self._call("eth_getBalance", [self.address, "pending"], deadline), 16), DECIMALS)
+        balance = from_units(self._number("eth_getBalance", [self.address, "pending"], deadline), DECIMALS)
         needed = amount + from_units(terms.fee_per_gas * GAS, DECIMALS)
         if balance < needed:
             raise ServiceRejected("evm", "terms", detail=f"the wallet holds {plain(balance)}, needs {plain(needed)}")
@@ -104,25 +112,34 @@ class EvmWallet:
         return Transfer(self._chain, self.address, nonce, raw, txid, address, amount)
 
     def broadcast(self, transfer: Transfer, deadline: Deadline) -> None:
-        """Hand the stored bytes to the node. Repeating is harmless. Raises OutcomeUnknown for any refusal."""
+        """Hand the stored bytes to the node. Repeating is harmless. Raises OutcomeUnknown for any refusal, and for any
+        answer but the transaction's own id."""
+        if deadline.expired:
+            raise ServiceUnavailable("evm", "broadcast", detail="too late to send")
         try:
-            self._call("eth_sendRawTransaction", [transfer.raw], deadline)
+            named = self._call("eth_sendRawTransaction", [transfer.raw], deadline)
         except _RpcError as error:
-            if "already known" in error.message.lower() or "known transaction" in error.message.lower():
+            if _KNOWN.search(error.message):
                 return
             raise OutcomeUnknown("evm", "broadcast", detail=error.message[:100]) from error
+        if str(named).lower() != transfer.txid:
+            raise OutcomeUnknown("evm", "broadcast", detail="the node names another transaction")
 
     def observe(self, transfer: Transfer, deadline: Deadline) -> Sighting:
         """What the chain knows of the transaction, and of its nonce."""
         receipt = self._call("eth_getTransactionReceipt", [transfer.txid], deadline)
         if receipt is not None:
-            if int(receipt["status"], 16) != 1:
+            with _reading("eth_getTransactionReceipt"):
+                if receipt["transactionHash"].lower() != transfer.txid:
+                    raise ValueError("another transaction")
+                succeeded, mined_in = int(receipt["status"], 16) == 1, int(receipt["blockNumber"], 16)
+            if not succeeded:
                 return Sighting.FAILED
-            depth = int(self._call("eth_blockNumber", [], deadline), 16) - int(receipt["blockNumber"], 16) + 1
+            depth = self._number("eth_blockNumber", [], deadline) - mined_in + 1
             return Sighting.CONFIRMED if depth >= self._confirmations else Sighting.PENDING
         if self._call("eth_getTransactionByHash", [transfer.txid], deadline) is not None:
             return Sighting.PENDING
-        mined = int(self._call("eth_getTransactionCount", [self.address, "latest"], deadline), 16)
+        mined = self._number("eth_getTransactionCount", [self.address, "latest"], deadline)
         if mined <= transfer.nonce:
             return Sighting.UNKNOWN
         # The nonce is used. Our own transaction may have been mined between the two questions: ask once more.
@@ -132,10 +149,16 @@ class EvmWallet:
     def _check_chain(self, deadline: Deadline) -> None:
         if self._checked_chain:
             return
-        found = int(self._call("eth_chainId", [], deadline), 16)
+        found = self._number("eth_chainId", [], deadline)
         if found != self._chain_id:
             raise ServiceRejected("evm", "terms", detail=f"the node is on chain {found}, not {self._chain_id}")
         self._checked_chain = True
+
+    def _number(self, method: str, params: list[Any], deadline: Deadline) -> int:
+        """A quantity, which the nodes write in hex."""
+        told = self._call(method, params, deadline)
+        with _reading(method):
+            return int(told, 16)
 
     def _call(self, method: str, params: list[Any], deadline: Deadline) -> Any:
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
@@ -144,7 +167,8 @@ class EvmWallet:
             answer = self._http.send(
                 "POST",
                 self._path,
-                deadline=Deadline.after(10.0) if broadcasting else deadline,
+                params=self._query,
+                deadline=Deadline.after(ANSWER_WITHIN) if broadcasting else deadline,
                 headers={"Content-Type": "application/json"},
                 body=body,
                 fresh_connection=broadcasting,
@@ -157,13 +181,22 @@ class EvmWallet:
         return _result(method, answer, broadcasting=broadcasting)
 
 
+@contextmanager
+def _reading(method: str) -> Iterator[None]:
+    """Turn an odd result of a read into ServiceUnavailable."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ServiceUnavailable("evm", method, detail="odd answer") from error
+
+
 def _result(method: str, answer: HttpAnswer, *, broadcasting: bool) -> Any:
     try:
         body = answer.json()
-        if "error" not in body:
+        if body.get("error") is None:
             return body["result"]
         message = str(body["error"]["message"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         kind = OutcomeUnknown if broadcasting else ServiceUnavailable
         raise kind("evm", method, code=str(answer.status)) from error
     if broadcasting:

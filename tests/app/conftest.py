@@ -1,14 +1,14 @@
-"""Houses to play in. Engines are made once for each process and emptied between plays: compiled statements stay warm."""
+"""Houses to play in. Engines are made once for each process and emptied between plays: statements stay compiled."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+
 from converter.ledger.migrations.run import upgrade
 from converter.ledger.repository import SqlLedger, create_engine
 from converter.ledger.tables import metadata
-
 from tests.app.house import House, NewHouse
 from tests.builders import START
 from tests.fakes import HandClock

@@ -26,8 +26,7 @@ from converter.selecting import Selecting
 from converter.sending import Sending
 from converter.settlement import Settlement
 from converter.sweeping import Errand, Sweeping
-
-from tests.builders import a_place, a_request, an_id, seconds
+from tests.builders import a_place, a_request, an_id
 from tests.fakes import Crash, HandClock, ScriptedService, ScriptedWallet
 
 DEPOSIT, EXCHANGE, APPROVAL = OperationKind.DEPOSIT, OperationKind.ORDER, OperationKind.APPROVAL

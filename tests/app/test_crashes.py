@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from converter.domain.conversions import AttemptState, OperationState, State
 from converter.domain.errors import ServiceRejected
 from converter.domain.orders import OperationKind, OperationRule
-
 from tests.app.house import APPROVAL, DEPOSIT, EXCHANGE, KINDS, House, NewHouse
 from tests.builders import seconds
 from tests.fakes import (

@@ -8,13 +8,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+
 from converter.domain import events
 from converter.domain.conversions import AttemptState, OperationState, State
 from converter.domain.errors import OutcomeUnknown, ServiceRejected, ServiceUnavailable
 from converter.domain.orders import Deposit, OperationKind, Order, OrderStatus
 from converter.ports import Sighting, Transfer
 from converter.wallets.manual import ManualWallet
-
 from tests.app.house import APPROVAL, DEPOSIT, House
 from tests.builders import BTC_ADDRESS, ETH_ADDRESS, seconds
 from tests.fakes import ScriptedService, bend, die_after, die_before, first, lose_answer, refuse, tell, vanish

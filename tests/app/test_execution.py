@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
+
 from converter.desk import Next
 from converter.domain import events
 from converter.domain.conversions import AttemptState, OperationState, State
@@ -23,7 +25,6 @@ from converter.domain.errors import (
 )
 from converter.domain.orders import OperationKind
 from converter.domain.policy import override_text
-
 from tests.app.house import APPROVAL, DEPOSIT, EXCHANGE, KINDS, House
 from tests.builders import seconds
 from tests.fakes import first, lose_answer, refuse, then, vanish
@@ -150,7 +151,7 @@ def test_when_nobody_is_left_the_conversion_waits_and_tries_again_later(house: H
     assert alpha.payouts == []
     placed = [one.created_at for one in house.attempts(cid)]
     assert len(placed) >= 3
-    assert all(later - earlier >= seconds(60) for earlier, later in zip(placed, placed[1:]))  # noqa: B905
+    assert all(later - earlier >= seconds(60) for earlier, later in pairwise(placed))
     alpha.always("place", None)
     assert house.finish(cid).state is State.COMPLETED
 

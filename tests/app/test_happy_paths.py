@@ -5,10 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+
 from converter.domain import events
 from converter.domain.conversions import AttemptState, OperationState, State
 from converter.domain.orders import OperationKind
-
 from tests.app.house import APPROVAL, DEPOSIT, EXCHANGE, KINDS, House
 
 STEPS = {

@@ -5,12 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+
 from converter.desk import Next
 from converter.domain import events
 from converter.domain.conversions import State
 from converter.domain.errors import OutcomeUnknown, ServiceRejected, ServiceUnavailable
 from converter.domain.policy import override_text
-
 from tests.app.house import APPROVAL, DEPOSIT, EXCHANGE, House
 from tests.builders import seconds
 from tests.fakes import refuse
@@ -226,5 +226,3 @@ def test_waiting_ends_when_somebody_becomes_eligible(house: House) -> None:
     house.look(cid)
     alpha.supported = True
     assert house.finish(cid).state is State.COMPLETED
-
-

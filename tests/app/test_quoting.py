@@ -6,6 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+
 from converter.domain import events
 from converter.domain.conversions import State
 from converter.domain.errors import (
@@ -21,7 +22,6 @@ from converter.domain.errors import (
 from converter.domain.quotes import Fee, Quote
 from converter.guard import GuardedService
 from converter.ports import Deadline
-
 from tests.app.house import APPROVAL, EXCHANGE, House
 from tests.builders import BTC_ADDRESS, a_quote_request, seconds
 from tests.fakes import ScriptedService, bend, refuse
@@ -153,7 +153,9 @@ LIES = {
     "another service": lambda quote: replace(quote, service_id="beta"),
     "more than its gross": lambda quote: replace(quote, net=quote.gross + Decimal("0.00000001"), fees=()),
     "more than gross less fees": lambda quote: replace(quote, net=quote.net + Decimal("0.00000001")),
-    "a net finer than the coin": lambda quote: replace(quote, gross=Decimal("0.123456789"), net=Decimal("0.123456789"), fees=()),
+    "a net finer than the coin": lambda quote: replace(
+        quote, gross=Decimal("0.123456789"), net=Decimal("0.123456789"), fees=()
+    ),
 }
 
 

@@ -8,15 +8,28 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+
 from converter.desk import Next
 from converter.domain import events
 from converter.domain.conversions import AttemptState, OperationState, State
 from converter.domain.errors import OutcomeUnknown, ServiceRejected, ServiceUnavailable
 from converter.domain.orders import OperationKind, OperationRule, OrderStatus
-
 from tests.app.house import APPROVAL, DEPOSIT, EXCHANGE, KINDS, House
 from tests.builders import seconds
-from tests.fakes import RULES, Crash, FragileLedger, bend, die_after, die_before, first, lose_answer, refuse, tell, then, vanish
+from tests.fakes import (
+    RULES,
+    Crash,
+    FragileLedger,
+    bend,
+    die_after,
+    die_before,
+    first,
+    lose_answer,
+    refuse,
+    tell,
+    then,
+    vanish,
+)
 
 SECOND_STEP = {DEPOSIT: "broadcast", EXCHANGE: "advance", APPROVAL: "advance"}
 
@@ -371,9 +384,7 @@ def test_an_order_that_its_service_stops_showing_comes_before_a_person(
     "between, resume sees an order that is not shown and polls for ever",
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_crash_between_the_proof_of_absence_and_the_failover_loses_nothing(
-    house: House, kind: OperationKind
-) -> None:
+def test_a_crash_between_the_proof_of_absence_and_the_failover_loses_nothing(house: House, kind: OperationKind) -> None:
     cid = unknown_order(house, kind)
     house.clock.forward(120)
     if kind is EXCHANGE:  # the first of its two absences

@@ -5,11 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+
 from converter.desk import Next
 from converter.domain import events
 from converter.domain.conversions import State
 from converter.domain.errors import RateLimited, ServiceRejected, ServiceUnavailable
-
 from tests.app.house import APPROVAL, EXCHANGE, House
 from tests.builders import seconds
 from tests.fakes import refuse, tell

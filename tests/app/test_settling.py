@@ -7,13 +7,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+
 from converter.desk import Next
 from converter.domain import events
 from converter.domain.conversions import AttemptState, OperationState, State
 from converter.domain.errors import ServiceRejected, ServiceUnavailable
 from converter.domain.orders import OperationKind, Order, OrderStatus
 from converter.sweeping import LIMIT, REPEAT
-
 from tests.app.house import APPROVAL, EXCHANGE, House
 from tests.builders import seconds
 from tests.fakes import Scene, bend, refuse, tell, vanish

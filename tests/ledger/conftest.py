@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import Engine, make_url
+
 from converter.ledger.migrations.run import upgrade
 from converter.ledger.repository import SqlLedger, create_engine
 from converter.ledger.tables import metadata
-from sqlalchemy.engine import Engine, make_url
-
 from tests.fakes import HandClock
 
 BACKENDS = ("sqlite", "postgresql")
@@ -83,5 +83,3 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         return
     with new_database(request.getfixturevalue("postgres_url")) as url:
         yield url
-
-

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
 from converter.domain.conversions import (
     ATTEMPT_TRANSITIONS,
     OPEN_ATTEMPT,
@@ -24,8 +26,6 @@ from converter.domain.errors import ClaimLost, IllegalTransition
 from converter.domain.orders import OperationKind
 from converter.ledger.repository import SqlLedger
 from converter.ledger.tables import attempts, operations
-from sqlalchemy.engine import Engine
-
 from tests.builders import START, a_request, an_attempt, an_id, an_operation, seconds
 from tests.fakes import HandClock
 
@@ -269,7 +269,7 @@ def test_a_send_is_counted_with_its_new_bound_and_its_owner(ledger: SqlLedger, c
 @pytest.mark.parametrize("outcome", [OperationState.EXECUTED, OperationState.NOT_EXECUTED])
 def test_nothing_is_sent_again_after_its_outcome_is_known(ledger: SqlLedger, outcome: OperationState) -> None:
     conversion = claimed(ledger)
-    attempt, operation = prepare(ledger, conversion)
+    _, operation = prepare(ledger, conversion)
     with ledger.begin() as work:
         work.attempts.record(conversion, operation, outcome)
     with pytest.raises(ClaimLost), ledger.begin() as work:
@@ -279,7 +279,7 @@ def test_nothing_is_sent_again_after_its_outcome_is_known(ledger: SqlLedger, out
 def test_sends_counted_at_once_are_all_counted(engine: Engine) -> None:
     ledger = SqlLedger(engine)
     conversion = claimed(ledger)
-    attempt, operation = prepare(ledger, conversion)
+    _, operation = prepare(ledger, conversion)
 
     def run(_: int) -> int:
         with ledger.begin() as work:
@@ -383,8 +383,13 @@ def test_an_exception_after_a_write_leaves_nothing(ledger: SqlLedger) -> None:
     conversion = claimed(ledger)
     before = everything(ledger)
     attempt = an_attempt(conversion)
-    with pytest.raises(KeyboardInterrupt), ledger.begin() as work:
-        work.attempts.prepare(conversion, attempt, an_operation(attempt))
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with ledger.begin() as work:
+            work.attempts.prepare(conversion, attempt, an_operation(attempt))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert everything(ledger) == before
     prepare(ledger, conversion)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import Engine
+
 from converter.domain.conversions import TRANSITIONS, Conversion, State
 from converter.domain.errors import ClaimLost, IllegalTransition
 from converter.ledger.repository import SqlLedger
 from converter.ledger.tables import conversions
-from sqlalchemy.engine import Engine
-
+from converter.ports import Work
 from tests.builders import START, a_request, an_id, seconds
 from tests.fakes import HandClock
 
@@ -136,7 +138,13 @@ def test_a_lease_that_ran_out_cannot_be_held_any_more(ledger: SqlLedger, clock: 
     assert kept(ledger) == before
 
 
-@pytest.mark.parametrize("write", ["hold", "move"])
+WRITES: dict[str, Callable[[Work, Conversion], Any]] = {
+    "hold": lambda work, conversion: work.conversions.hold(conversion, LEASE),
+    "move": lambda work, conversion: work.conversions.move(conversion, State.QUOTING, round=9),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
 def test_an_old_fence_changes_nothing(ledger: SqlLedger, clock: HandClock, write: str) -> None:
     received(ledger)
     old = sure(claim(ledger, "a"))
@@ -144,10 +152,7 @@ def test_an_old_fence_changes_nothing(ledger: SqlLedger, clock: HandClock, write
     sure(claim(ledger, "b"))
     before = kept(ledger)
     with pytest.raises(ClaimLost), ledger.begin() as work:
-        if write == "hold":
-            work.conversions.hold(old, LEASE)
-        else:
-            work.conversions.move(old, State.QUOTING, round=9)
+        WRITES[write](work, old)
     assert kept(ledger) == before
 
 

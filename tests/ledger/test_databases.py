@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
 from converter.desk import Desk
 from converter.domain.conversions import State
 from converter.ledger.conversions import SqlConversions
 from converter.ledger.repository import SqlLedger, create_engine, open_ledger
 from converter.planning import Plan, Planning
-from sqlalchemy.engine import Engine
-
 from tests.app.house import EXCHANGE, House
 from tests.builders import START, a_request, an_id, seconds
 from tests.fakes import HandClock
@@ -94,7 +94,6 @@ def test_a_claim_waits_for_the_record_that_is_being_written(postgresql_engine: E
     """A slow record under an old lease and another owner's claim at the same time: one of them comes first."""
     from converter.domain.conversions import AttemptState, OperationState
     from converter.domain.errors import ClaimLost
-
     from tests.builders import an_attempt, an_operation
 
     ledger = SqlLedger(postgresql_engine, clock=clock)

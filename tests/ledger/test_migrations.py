@@ -9,13 +9,13 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Engine
+
 from converter.domain.conversions import OPEN_ATTEMPT
 from converter.domain.errors import ConfigurationError
 from converter.ledger.migrations import run
 from converter.ledger.repository import SCHEMA_VERSION, create_engine, open_ledger, schema_version
 from converter.ledger.tables import metadata
-from sqlalchemy.engine import Engine
-
 from tests.builders import START
 from tests.ledger.processes import open_and_migrate, run_at_once
 
@@ -33,7 +33,7 @@ def test_the_partial_indexes_have_their_conditions(engine: Engine) -> None:
         "postgresql": "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
     }
     with engine.connect() as connection:
-        found = {name: text for name, text in connection.exec_driver_sql(by_backend[engine.dialect.name])}
+        found = dict(connection.exec_driver_sql(by_backend[engine.dialect.name]).all())
     assert "UNIQUE" in found["one_open_attempt"]
     for state in OPEN_ATTEMPT:
         assert f"'{state}'" in found["one_open_attempt"]

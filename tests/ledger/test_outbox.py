@@ -6,10 +6,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from converter.domain.events import Event
-from converter.ledger.repository import SqlLedger
 from sqlalchemy.engine import Engine
 
+from converter.domain.events import Event
+from converter.ledger.repository import SqlLedger
 from tests.builders import START, a_request, an_id
 from tests.fakes import HandClock
 
@@ -40,7 +40,14 @@ def test_an_empty_outbox_ends_at_zero(ledger: SqlLedger) -> None:
 
 
 def test_an_event_comes_back_whole(ledger: SqlLedger, clock: HandClock) -> None:
-    payload = {"serviceId": "ü", "failures": 3, "seconds": 2.5, "reason": 'a "quote"\u0000', "deep": [{"x": None}], "y": True}
+    payload = {
+        "serviceId": "ü",
+        "failures": 3,
+        "seconds": 2.5,
+        "reason": 'a "quote"\u0000',
+        "deep": [{"x": None}],
+        "y": True,
+    }
     with ledger.begin() as work:
         work.outbox.add(Event("service:failure", payload, an_id(1)))
     with ledger.begin() as work:
@@ -51,10 +58,14 @@ def test_an_event_comes_back_whole(ledger: SqlLedger, clock: HandClock) -> None:
 
 
 def test_what_was_rolled_back_was_never_told(ledger: SqlLedger) -> None:
-    with pytest.raises(RuntimeError), ledger.begin() as work:
-        work.conversions.add(an_id(1), a_request(), START)
-        work.outbox.add(Event("lost"))
-        raise RuntimeError
+    def broken() -> None:
+        with ledger.begin() as work:
+            work.conversions.add(an_id(1), a_request(), START)
+            work.outbox.add(Event("lost"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        broken()
     tell(ledger, "kept")
     with ledger.begin() as work:
         assert [event.name for event in work.outbox.after(0)] == ["kept"]

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
-from converter.ledger.repository import SqlLedger
-from converter.ports import QuoteRow
 from sqlalchemy.engine import Engine
 
+from converter.ledger.repository import SqlLedger
+from converter.ports import QuoteRow
 from tests.builders import START, a_quote, a_request, a_row, an_id
 
 

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
 from converter.domain.errors import IdempotencyConflict
 from converter.ledger.repository import SqlLedger
 from converter.ledger.tables import conversions, idempotency_keys
-from sqlalchemy.engine import Engine
-
 from tests.builders import LIGHTNING, OTHER_BTC_ADDRESS, START, a_request, an_id
 
 
@@ -34,7 +34,6 @@ def test_the_same_request_under_the_same_key_is_the_same_conversion(ledger: SqlL
 
 def test_a_repeat_tells_how_the_conversion_stands_now(ledger: SqlLedger) -> None:
     from converter.domain.conversions import State
-
     from tests.builders import seconds
 
     with ledger.begin() as work:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from converter.domain.conversions import AttemptState, OperationState, State
 from converter.ledger.repository import SqlLedger
-
 from tests.builders import START, a_request, a_row, an_attempt, an_id, an_operation, seconds
 from tests.fakes import HandClock
 
@@ -33,7 +32,9 @@ def test_what_happened_is_counted_by_service(ledger: SqlLedger, clock: HandClock
             if end is AttemptState.NOT_EXECUTED:
                 work.attempts.record(conversion, operation, OperationState.NOT_EXECUTED)
     with ledger.begin() as work:
-        failed = a_row(an_id(1), "gamma", quote=None, error="down", failed=True, elapsed_ms=7, asked_at=START + seconds(9))
+        failed = a_row(
+            an_id(1), "gamma", quote=None, error="down", failed=True, elapsed_ms=7, asked_at=START + seconds(9)
+        )
         work.quotes.add(failed)
         for asked_round in (2, 3):
             work.quotes.add(a_row(an_id(1), "gamma", asked_round, asked_at=START + seconds(50)))

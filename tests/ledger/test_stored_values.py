@@ -7,14 +7,14 @@ from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from converter.domain.conversions import AttemptState, OperationState, State
 from converter.domain.errors import ConversionNotFound
 from converter.domain.orders import OperationKind
 from converter.domain.quotes import Fee
 from converter.ledger.repository import SqlLedger
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from tests.builders import (
     BTC,
     BTC_ADDRESS,
@@ -51,7 +51,9 @@ def test_an_amount_comes_back_to_the_last_digit(ledger: SqlLedger, amount: str) 
     assert f"{kept:f}" == amount
 
 
-@pytest.mark.parametrize(("given_as", "kept_as"), [("1.500", "1.5"), ("1E+2", "100"), ("1E-8", "0.00000001"), ("0E-18", "0")])
+@pytest.mark.parametrize(
+    ("given_as", "kept_as"), [("1.500", "1.5"), ("1E+2", "100"), ("1E-8", "0.00000001"), ("0E-18", "0")]
+)
 def test_an_amount_has_one_spelling_on_every_database(ledger: SqlLedger, given_as: str, kept_as: str) -> None:
     with ledger.begin() as work:
         work.conversions.add(an_id(), a_request(given_as), START)
@@ -64,7 +66,9 @@ def test_any_amount_that_fits_comes_back_equal(ledger: SqlLedger, amount: Decima
     with ledger.engine.connect() as connection:
         from converter.ledger.tables import Money
 
-        stored = connection.execute(sa.select(sa.type_coerce(sa.bindparam("amount", amount, Money), Money))).scalar_one()
+        stored = connection.execute(
+            sa.select(sa.type_coerce(sa.bindparam("amount", amount, Money), Money))
+        ).scalar_one()
     assert stored == amount
 
 
@@ -100,7 +104,9 @@ def test_a_given_clock_goes_before_the_servers(ledger: SqlLedger) -> None:
     assert ledger.now() - START < seconds(1)
 
 
-@pytest.mark.parametrize(("to_asset", "from_asset"), [(BTC, ETH), (LIGHTNING, ETH), (ETH, BTC), (ETH, LIGHTNING)], ids=str)
+@pytest.mark.parametrize(
+    ("to_asset", "from_asset"), [(BTC, ETH), (LIGHTNING, ETH), (ETH, BTC), (ETH, LIGHTNING)], ids=str
+)
 def test_a_request_comes_back_whole(ledger: SqlLedger, to_asset, from_asset) -> None:  # type: ignore[no-untyped-def]
     request = a_request(
         "0.5", from_asset=from_asset, to_asset=to_asset, idempotency_key="k-1", policy='{"auto_failover":false}'

@@ -8,13 +8,13 @@ from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
 from converter.domain.conversions import Operation, State
 from converter.domain.orders import OperationKind
 from converter.ledger.repository import SqlLedger
 from converter.ledger.tables import transfers
 from converter.ports import Transfer
-from sqlalchemy.engine import Engine
-
 from tests.builders import ETH_ADDRESS, START, a_request, an_attempt, an_id, an_operation, seconds
 
 PLACE = ("evm:1", "0xPool", 0)
@@ -36,7 +36,9 @@ def signed(place: tuple[str, str, int] = PLACE, mark: str = ""):  # type: ignore
 
     def sign(nonce: int) -> Transfer:
         name = f"{chain}/{account}/{nonce}{mark}"
-        return Transfer(chain, account, nonce, f"raw {name}", f"id {name}", ETH_ADDRESS, Decimal("1.123456789012345678"))
+        return Transfer(
+            chain, account, nonce, f"raw {name}", f"id {name}", ETH_ADDRESS, Decimal("1.123456789012345678")
+        )
 
     return sign
 
@@ -89,9 +91,14 @@ def test_eight_threads_take_nonces_without_a_gap_or_a_repeat(engine: Engine) -> 
 
 def test_a_nonce_that_was_not_committed_is_given_again(ledger: SqlLedger) -> None:
     one = operation(ledger)
-    with pytest.raises(KeyboardInterrupt), ledger.begin() as work:
-        work.transfers.add(one, PLACE, signed())
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with ledger.begin() as work:
+            work.transfers.add(one, PLACE, signed())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     with ledger.begin() as work:
         assert work.transfers.of(one) is None
     assert add(ledger, one).nonce == 0

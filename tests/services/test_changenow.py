@@ -234,6 +234,12 @@ class TestChangeNow(ServiceContract):
         assert order.deposit is not None
         assert (order.deposit.address, order.deposit.amount, order.deposit.memo) == (PAYIN, Decimal("1.5"), "")
 
+    def test_a_refund_address_of_another_coin_is_left_out(self, wire: Wire) -> None:
+        order = replace(self.order_request, from_asset=BTC, to_asset=ETH)
+        with pytest.raises(IntegrityMismatch):  # the recorded answer is of the other direction
+            self.service().place_order(order, Deadline.after(5))
+        assert json.loads(wire.sent("order")[0].body or "")["refundAddress"] == ""
+
     def test_a_memo_of_the_deposit_is_kept_and_an_odd_one_refused(self, wire: Wire) -> None:
         honest = self.recorded("order_created")
         wire.answers("order", honest.but({"payinExtraId": "881"}))
