@@ -10,7 +10,7 @@ from converter.domain import events
 from converter.domain.conversions import Attempt, AttemptState, Conversion, State
 from converter.domain.events import Event
 from converter.domain.money import plain
-from converter.domain.orders import OperationKind, Order
+from converter.domain.orders import OperationKind, Order, OrderStatus
 from converter.ports import Work
 from converter.reconciliation import Finding, pause_after
 from converter.sending import Prepared
@@ -132,7 +132,8 @@ def becomes_executed(
             deposit_memo=order.deposit.memo,
         )
     to_state = attempt.state
-    if rule.moves_money and attempt.state is not AttemptState.EXECUTED:
+    nothing_filled = order is not None and order.status is OrderStatus.REJECTED
+    if rule.moves_money and not nothing_filled and attempt.state is not AttemptState.EXECUTED:
         to_state = AttemptState.EXECUTED
         _tell_failover(work, conversion, attempt)
     elif operation.kind is OperationKind.ORDER and attempt.state is AttemptState.PREPARED:

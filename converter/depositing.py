@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from decimal import Decimal
 
 from converter.desk import Desk
 from converter.domain import events
 from converter.domain.addresses import check_address
 from converter.domain.conversions import Attempt, Conversion, OperationState
-from converter.domain.errors import IntegrityMismatch, InvalidRequest, OutcomeUnknown, ServiceError
+from converter.domain.errors import ConverterError, IntegrityMismatch, InvalidRequest, OutcomeUnknown, ServiceError
 from converter.domain.events import Event
 from converter.domain.money import floor_unit, plain
 from converter.domain.orders import Deposit, OperationKind, Order
-from converter.ports import Deadline, Ledger, Transfer
+from converter.ports import Deadline, Ledger, Sighting, Transfer
 from converter.sending import Prepared, Sending
+
+log = logging.getLogger(__name__)
 
 
 class Depositing:
@@ -44,6 +47,21 @@ class Depositing:
             prepared = self._sending.prepare_step(work, conversion, attempt, OperationKind.DEPOSIT)
             transfer = work.transfers.add(prepared.operation, place, lambda nonce: wallet.sign(target, nonce, terms))
         return prepared, transfer
+
+    def keep_known(self, conversion: Conversion, attempt: Attempt) -> None:
+        """Broadcast a deposit again that its chain has forgotten: the same bytes, so harmless."""
+        wallet = self._desk.wallets[conversion.request.from_asset.network]
+        with self._desk.ledger.begin() as work:
+            kinds = [one for one in work.attempts.operations(attempt.id) if one.kind is OperationKind.DEPOSIT]
+            transfer = work.transfers.of(kinds[-1]) if kinds else None
+        if transfer is None or not transfer.raw:
+            return
+        deadline = Deadline.after(self._desk.timing.read.total_seconds())
+        try:
+            if wallet.observe(transfer, deadline) is Sighting.UNKNOWN:
+                wallet.broadcast(transfer, deadline)
+        except ConverterError as error:
+            log.info("deposit of %s not looked after: %s", conversion.id, error)
 
     def _by_hand(self, conversion: Conversion, attempt: Attempt, deposit: Deposit) -> Prepared:
         payload = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from converter.desk import Desk, Next
 from converter.domain import events
@@ -119,10 +120,10 @@ class Execution:
             work.conversions.move(conversion, State.FAILED, reason=error)
             return False
 
-    def _exhausted(self, work: Work, conversion: Conversion, attempts: list[Attempt]) -> Next:
+    def _exhausted(self, work: Work, conversion: Conversion, attempts: list[Attempt]) -> Next | None:
         """Nobody is left in this round: ask again, at once at first, then with growing pauses."""
         reason = attempts[-1].error if attempts else "the quotes expired before they were attempted"
         rounds = max(0, conversion.round - 3)
-        due_at = work.now() + (backoff(rounds - 1) if rounds else backoff(0, first=0.0))
-        work.conversions.move(conversion, State.WAITING, due_at=due_at, reason=f"asking again: {reason}")
-        return Next.START
+        pause = backoff(rounds - 1) if rounds else timedelta(0)
+        work.conversions.move(conversion, State.WAITING, due_at=work.now() + pause, reason=f"asking again: {reason}")
+        return None if pause else Next.START

@@ -14,6 +14,7 @@ from converter.domain.orders import OperationKind
 from converter.domain.policy import RoutingPolicy, ServicePolicy, backoff
 from converter.domain.routing import by_weight, whom_to_ask
 from converter.ports import Work
+from converter.quoting import is_refusal
 
 _PLANNED = (State.RECEIVED, State.WAITING, State.QUOTING)
 
@@ -48,7 +49,9 @@ class Planning:
             policy = self._desk.policy_of(conversion)
             attempts = work.attempts.of(conversion_id)
             try:
-                groups = self._groups(conversion, policy, attempts, work.now())
+                rows = work.quotes.of_round(conversion_id, conversion.round)
+                declined = {row.service_id for row in rows if is_refusal(row)}
+                groups = self._groups(conversion, policy, (attempts, declined), work.now())
             except NoServiceAvailable as error:
                 wait(work, conversion, str(error))
                 return None
@@ -62,9 +65,9 @@ class Planning:
         return Plan(conversion_id, moved.round, groups)
 
     def _groups(
-        self, conversion: Conversion, policy: RoutingPolicy, attempts: list[Attempt], now: datetime
+        self, conversion: Conversion, policy: RoutingPolicy, before: tuple[list[Attempt], set[str]], now: datetime
     ) -> tuple[tuple[str, ...], ...]:
-        reasons: dict[str, str] = {}
+        (attempts, declined), reasons = before, dict[str, str]()
         eligible = []
         recent = [one for one in attempts if one.state is AttemptState.NOT_EXECUTED and one.refused]
         refused = {one.service_id for one in recent if now - one.updated_at < policy.refused_for}
@@ -78,7 +81,11 @@ class Planning:
                 eligible.append((place.service_id, place.tier, place.weight))
         if not eligible:
             raise NoServiceAvailable(reasons)
-        asked = [place.service_id for place in whom_to_ask(by_weight(eligible), policy.max_parallel_requests)]
+        # Who declined to quote in the last round makes room for the others, and fills what they leave free.
+        limit, places = policy.max_parallel_requests, by_weight(eligible)
+        willing = whom_to_ask([place for place in places if place.service_id not in declined], limit)
+        others = whom_to_ask([place for place in places if place.service_id in declined], limit - len(willing))
+        asked = [place.service_id for place in (*willing, *others)]
         return tuple((one,) for one in asked) if policy.parallel_queries else (tuple(asked),)
 
     def _objection(self, place: ServicePolicy, conversion: Conversion) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from converter.desk import Desk
@@ -63,7 +64,7 @@ class Quoting:
             elapsed_ms=round((time.monotonic() - started) * 1000),
             asked_at=asked_at,
             failed=error is not None and policy_of(error).counts_against_breaker,
-            minimum=error.minimum if isinstance(error, AmountOutOfRange) else None,
+            minimum=_missed_minimum(error, request),
         )
 
     def _store(self, row: QuoteRow) -> None:
@@ -76,6 +77,13 @@ class Quoting:
             elif row.quote is not None and failures:
                 payload = {"serviceId": row.service_id, "failures": failures}
                 work.outbox.add(Event(events.SERVICE_RECOVERED, payload))
+
+
+def _missed_minimum(error: ServiceError | None, request: QuoteRequest) -> Decimal | None:
+    """The service's minimum, if the amount is below it (it may be above a maximum)."""
+    if isinstance(error, AmountOutOfRange) and error.minimum is not None and request.amount < error.minimum:
+        return error.minimum
+    return None
 
 
 def is_refusal(row: QuoteRow) -> bool:

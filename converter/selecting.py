@@ -50,13 +50,24 @@ class Selecting:
     def _nobody(self, work: Work, conversion: Conversion, rows: list[QuoteRow]) -> None:
         """No valid quote: fail when every service says that the amount is too small, else wait and ask again."""
         reason = "; ".join(f"{row.service_id}: {row.error or 'quote expired'}" for row in rows) or "nobody answered"
-        minimums = [row.minimum for row in rows if row.minimum is not None]
-        if rows and len(minimums) == len(rows) and all(is_refusal(row) for row in rows):
-            reason = f"amount: below every service's minimum; accepted: at least {plain(min(minimums))}"
+        minimums = {row.service_id: row.minimum for row in rows if row.minimum is not None and is_refusal(row)}
+        if minimums and set(minimums) >= self._converting(conversion):
+            reason = f"amount: below every service's minimum; accepted: at least {plain(min(minimums.values()))}"
             work.outbox.add(Event(events.CONVERSION_FAILED, {"reason": reason}, conversion.id))
             work.conversions.move(conversion, State.FAILED, reason=reason)
             return
         wait(work, conversion, reason)
+
+    def _converting(self, conversion: Conversion) -> set[str]:
+        """Every service that could take this pair, asked or not, away or not."""
+        request = conversion.request
+        return {
+            place.service_id
+            for place in self._desk.policy_of(conversion).services
+            if place.service_id in self._desk.services
+            and self._desk.services[place.service_id].supports(request.from_asset, request.to_asset)
+            and request.amount >= place.minimum.get(request.from_asset.coin, Decimal(0))
+        }
 
 
 def ranking(rows: list[QuoteRow], policy: RoutingPolicy, now: datetime) -> list[QuoteRow]:

@@ -61,7 +61,7 @@ class Sending:
 
     def prepare_attempt(self, work: Work, conversion: Conversion, number: int, quote: Quote) -> Prepared:
         """Insert the attempt and its order operation in this transaction. Raises ClaimLost."""
-        send_by, now = self._send_by(quote.service_id), work.now()
+        send_by, now = self._send_by(quote.service_id), self._desk.ledger.now()
         within = self._desk.services[quote.service_id].capabilities.send_within
         key = attempt_key(conversion.id, number)
         difference = self._desk.policy_of(conversion).max_rate_difference
@@ -94,7 +94,7 @@ class Sending:
         send_by = self._send_by(attempt.service_id)
         within = self._desk.services[attempt.service_id].capabilities.send_within
         sequence = len(work.attempts.operations(attempt.id)) + 1
-        operation = _operation(conversion, attempt, (sequence, kind), (work.now(), within))
+        operation = _operation(conversion, attempt, (sequence, kind), (self._desk.ledger.now(), within))
         work.conversions.hold(conversion, self._desk.timing.lease)
         return Prepared(attempt, work.attempts.prepare_step(conversion, operation), send_by)
 
@@ -103,7 +103,7 @@ class Sending:
         send_by = self._send_by(attempt.service_id)
         within = self._desk.services[attempt.service_id].capabilities.send_within
         work.conversions.hold(conversion, self._desk.timing.lease)
-        operation = work.attempts.count_send(conversion, operation, work.now() + within)
+        operation = work.attempts.count_send(conversion, operation, self._desk.ledger.now() + within)
         return Prepared(attempt, operation, send_by)
 
     def place(self, conversion: Conversion, prepared: Prepared) -> Sent:
@@ -152,7 +152,8 @@ class Sending:
         return rules[prepared.operation.kind].moves_money
 
     def _send_by(self, service_id: str) -> Deadline:
-        # Taken before the commit, so that a slow commit shortens the time to send and never lengthens it.
+        # Taken before the ledger's clock is read and before the commit: what is slow there shortens the time to send,
+        # and nothing can leave later than the ledger's `send_before` says.
         return Deadline.after(self._desk.services[service_id].capabilities.send_within.total_seconds())
 
 

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel, to_snake
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from converter.domain.errors import ConfigurationError
 
@@ -116,8 +116,8 @@ class Settings(BaseSettings):
     wallets: dict[str, WalletSettings] = Field(default_factory=dict)
     engine: Engine = Engine()
     home: Path = Field(default_factory=lambda: Path.home() / ".converter")
-    redis_url: str = ""
-    ledger_url: str = ""
+    redis_url: str = Field(default="", repr=False)
+    ledger_url: str = Field(default="", repr=False)
 
     @property
     def ledger(self) -> str:
@@ -227,6 +227,8 @@ def load_settings(*, config: Path | None = None, **places: Any) -> Settings:
         settings = Settings(**content)
     except ValidationError as error:
         raise ConfigurationError(describe_errors(error)) from None
+    except SettingsError as error:
+        raise ConfigurationError(f"environment: {error}; accepted: JSON for a whole section or list") from None
     # Copied, not validated again: a BaseSettings that is made anew reads the environment over what it is given.
     return settings.model_copy(update={**places, **({"home": Path(places["home"])} if "home" in places else {})})
 

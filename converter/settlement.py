@@ -9,7 +9,7 @@ from converter.closing import Closing, becomes_executed
 from converter.depositing import Depositing
 from converter.desk import Desk, Next
 from converter.domain.conversions import Attempt, Conversion, Operation, OperationState, State
-from converter.domain.errors import ClaimLost, ConverterError, Outcome
+from converter.domain.errors import AuthenticationFailed, ClaimLost, ConverterError, Outcome, ServiceRejected
 from converter.domain.orders import NEXT_STEP, OperationKind, Order, OrderStatus
 from converter.reconciliation import Finding, Reconciliation, order_ref
 from converter.sending import NO_TIME, Prepared, Sending, Sent
@@ -45,6 +45,8 @@ class Settlement:
 
     def resume(self, conversion: Conversion, attempt: Attempt) -> Next | None:
         """Go on with an open attempt from what the ledger holds of it."""
+        if attempt.service_id not in self._desk.services:
+            return self._closing.park(conversion, f"{attempt.service_id} is not configured any more")
         with self._desk.ledger.begin() as work:
             operation = work.attempts.operations(attempt.id)[-1]
         if conversion.state is State.NEEDS_REVIEW:
@@ -52,6 +54,9 @@ class Settlement:
         if operation.state is OperationState.PREPARED:
             finding = self._reconciliation.find(conversion, attempt, operation)
             return self._decide(conversion, Prepared(attempt, operation, NO_TIME), finding)
+        if operation.state is OperationState.NOT_EXECUTED and operation.kind is not OperationKind.WITHDRAWAL:
+            # Proven, but its owner died before the attempt was freed.
+            return self._closing.free(conversion, attempt, operation.error, refused=False)
         try:
             order = self._reconciliation.look(conversion, attempt, operation)
         except ConverterError as error:
@@ -114,6 +119,9 @@ class Settlement:
         if order.status in (OrderStatus.REFUNDED, OrderStatus.HELD):
             return self._held(conversion, order)
         step = NEXT_STEP.get(order.status)
+        if step is OperationKind.DEPOSIT and self._is_taken(attempt, step):
+            self._depositing.keep_known(conversion, attempt)
+            return self._closing.poll(conversion, "")
         if step is None or self._is_taken(attempt, step):
             return self._closing.poll(conversion, "")
         if step is OperationKind.DEPOSIT:
@@ -167,14 +175,17 @@ class Settlement:
             before = [
                 one
                 for one in work.attempts.operations(attempt.id)
-                if one.kind is operation.kind and one.state is OperationState.NOT_EXECUTED
+                if one.kind is operation.kind
+                and one.state is OperationState.NOT_EXECUTED
+                # An exchange that was away or over its limit has not refused: it is asked again.
+                and (ServiceRejected.__name__ in one.error or AuthenticationFailed.__name__ in one.error)
             ]
         if operation.kind is not OperationKind.WITHDRAWAL:
             return self._closing.free(conversion, attempt, error, refused=refused)
         # The trade is done: only this service can pay out, so it is asked again, and then a person.
         if len(before) >= _WITHDRAWALS:
             return self._closing.park(conversion, f"the service refuses the withdrawal: {error}")
-        return self._closing.poll(conversion, error, at_least=timedelta(seconds=10 * len(before)))
+        return self._closing.poll(conversion, error, at_least=timedelta(seconds=10 * max(1, len(before))))
 
     def _closed(self, conversion: Conversion, attempt: Attempt, order: Order) -> Next | None:
         """The service closed the order. It frees the conversion only if nothing of ours can have moved after it."""

@@ -7,6 +7,7 @@ A service module translates. Its reads go through `_read`, whatever changes some
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -122,7 +123,7 @@ class HttpService:
     def _error_of(self, operation: str, answer: HttpAnswer) -> ServiceError | None:
         try:
             return self._known_error(operation, answer)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, IndexError):
             return None  # an error body that is not the service's own proves nothing
 
     def _send(self, call: Call, deadline: Deadline, *, fresh: bool) -> HttpAnswer:
@@ -151,20 +152,25 @@ class HttpService:
 
     def _limited(self, operation: str, answer: HttpAnswer, code: str = "") -> RateLimited:
         text = answer.headers.get("Retry-After", "")
-        seconds = min(max(int(text), 1), 3600) if text.isdigit() else None
+        seconds = min(max(int(text), 1), 3600) if text.isascii() and text.isdigit() else None
         return RateLimited(self._id, operation, retry_after=seconds, code=code or str(answer.status))
 
     def _unauthorised(self, operation: str, code: str) -> AuthenticationFailed:
         return AuthenticationFailed(self._id, operation, code=code)
 
 
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
+
+
 def exact(value: Any) -> Decimal:
     """A finite amount from text or an exact JSON number; ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise ValueError("not an exact number")  # noqa: TRY004  parsing turns ValueError into a malformed answer
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
+        raise ValueError("not a plainly written number")
     amount = Decimal(value)
-    if not amount.is_finite():
-        raise ValueError("not a finite number")
+    if not amount.is_finite() or abs(amount.adjusted()) > 40:
+        raise ValueError("not a number of a sensible size")
     return amount
 
 

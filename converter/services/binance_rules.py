@@ -163,7 +163,7 @@ class Rules:
             return int(body["serverTime"]) - (before + after) // 2
 
     def _listed(self, coins: tuple[str, str], deadline: Deadline) -> Symbol | None:
-        """The pair by its name, which is base and quote; the whole list is longer than any answer that we read."""
+        """The pair by its name, which is base and quote; the whole list is several MiB long."""
         for base, quote in (coins, coins[::-1]):
             try:
                 body = self._public("info", "/api/v3/exchangeInfo", encode({"symbol": base + quote}), deadline)

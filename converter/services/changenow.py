@@ -2,9 +2,8 @@
 
 Creating an order moves nothing; our deposit to its pay-in address is the commit point. `toAmount` is net of every fee;
 the service's own share is inside the rate. There is no client order id: we send ours as `userId` and `payload.ref`,
-which come back in the partner's list (private key) where the key has partner fields. Without them an order is matched
-by address, coins, amount and time, and only if exactly one fits. An order that we cannot find is abandoned: unfunded,
-it expires.
+which come back in the partner's list (private key) where the key has partner fields. Only an order with our name is
+taken: one that merely fits may be another's. An order that we cannot find is abandoned: unfunded, it expires.
 
 Facts: ChangeNOW v2 documentation (partner Postman collection). Not found there, read cautiously: the body for an
 unknown id (`not_found` is an absence), the life of a `rateId` (the quote's `validUntil`), `expired` (public clients).
@@ -154,7 +153,7 @@ class ChangeNow(HttpService):
             exact(body["minAmount"])
 
     def _listed(self, ref: OrderRef, deadline: Deadline) -> str | None:
-        """Id of our order in the partner's list, if exactly one can be it."""
+        """Id of our order in the partner's list, known by our reference alone: another may fit as well as ours."""
         key = self._settings.keys.get("private_key")
         if not key:
             return None
@@ -166,9 +165,7 @@ class ChangeNow(HttpService):
         with self._parsing("status"):
             fitting = [row for row in list.copy(body["exchanges"]) if _fits(row, ref.request)]  # of a list only
             ours = [row for row in fitting if _reference(row) == ref.request.key]
-            unnamed = [row for row in fitting if not _reference(row)]
-            chosen = ours or (unnamed if len(unnamed) == 1 else [])
-            return text(chosen[0]["requestId"]) if chosen else None
+            return text(ours[0]["requestId"]) if ours else None
 
     def _call(self, operation: str, method: str, path: str, query: str = "", content: Any = None) -> Call:
         headers = {"x-changenow-api-key": self._settings.keys["api_key"], "Content-Type": "application/json"}

@@ -59,18 +59,9 @@ def stage(house: House, kind: OperationKind, play: str) -> str:
     return house.receive()
 
 
-KNOWN = pytest.mark.xfail(
-    strict=True,
-    reason="Settlement._step_refused proves the absence in one transaction and frees the attempt in the next; a death "
-    "in between leaves an order that nobody will ever show, followed for ever",
-)
-
-
 @pytest.mark.parametrize("committed", [False, True], ids=["before-commit", "after-commit"])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    "play", [pytest.param(name, marks=KNOWN if name == "order vanished" else ()) for name in PLAYS]
-)
+@pytest.mark.parametrize("play", list(PLAYS))
 def test_a_death_at_any_transaction_neither_doubles_nor_loses(
     quick_house: NewHouse, play: str, kind: OperationKind, committed: bool
 ) -> None:

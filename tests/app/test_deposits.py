@@ -339,11 +339,6 @@ def test_a_stored_transfer_is_not_broadcast_to_an_order_that_has_expired(house: 
     assert house.wallet.broadcasts == []
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a deposit counts as executed once a node took it or it was seen pending; nobody looks at the chain again, "
-    "so a transfer that is dropped from the mempool is not broadcast again and its order expires",
-)
 def test_a_transfer_that_a_node_took_and_dropped_is_broadcast_again(house: House) -> None:
     alpha = swap(house)
     house.wallet.on("broadcast", tell(None))  # accepted, then forgotten by the node

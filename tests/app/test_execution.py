@@ -253,11 +253,6 @@ def test_a_service_that_never_took_the_order_may_be_attempted_again_at_once(hous
     assert len(house.payouts()) == 1
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="an attempt that was not sent in time is no refusal, so the same service is asked again at once; the "
-    "growing due time of Execution._exhausted is passed over by its own START hint: the conversion spins",
-)
 def test_a_worker_too_slow_to_send_does_not_spin(house: House) -> None:
     house.add("alpha", APPROVAL, send_within=seconds(0))
     cid = house.receive()
@@ -292,11 +287,6 @@ def test_what_could_not_be_sent_in_time_is_not_executed_and_never_sent(house: Ho
     assert not house.attempts(cid)[0].refused
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Sending.prepare_attempt takes `send_by` when it is called, but `send_before` from Work.now(), which was "
-    "read at the transaction's start: what passes in between is added to the time in which the order may leave",
-)
 def test_nothing_may_be_sent_later_than_the_ledger_says(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """`send_before + quiet` is the proof of absence, so `send_by` on our clock must never lie behind it."""
     from converter.ledger.conversions import SqlConversions

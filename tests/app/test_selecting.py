@@ -147,11 +147,6 @@ def test_an_expired_offer_beside_minimums_keeps_the_conversion_waiting(house: Ho
     assert "beta: quote expired" in waiting.reason
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Selecting._nobody takes the asked services for all services: those that had no place in the round, and "
-    "would take the amount, are never heard before the conversion fails for good",
-)
 def test_services_that_were_not_asked_are_heard_before_a_conversion_fails(house: House) -> None:
     for name in ("alpha", "beta", "gamma"):
         house.add(name, APPROVAL).minimum = Decimal(3)
@@ -161,11 +156,6 @@ def test_services_that_were_not_asked_are_heard_before_a_conversion_fails(house:
     assert house.finish(cid).state is State.COMPLETED
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Selecting._nobody: an answer that was lost with its worker leaves no row, and the one refusal that did "
-    "arrive fails the conversion although the other service would take it",
-)
 def test_an_answer_that_was_lost_is_no_refusal(house: House) -> None:
     house.add("alpha", APPROVAL).minimum = Decimal(3)
     house.add("beta", APPROVAL)
@@ -177,11 +167,6 @@ def test_an_answer_that_was_lost_is_no_refusal(house: House) -> None:
     assert house.get(cid).state is not State.FAILED
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a breaker that is open keeps its service out of the round, and then the minimums of the others fail the "
-    "conversion for good",
-)
 def test_a_service_that_is_away_for_a_while_is_waited_for(house: House) -> None:
     house.add("alpha", APPROVAL).minimum = Decimal(3)
     beta = house.add("beta", APPROVAL)
@@ -192,11 +177,6 @@ def test_a_service_that_is_away_for_a_while_is_waited_for(house: House) -> None:
     assert house.begin(second).state is State.WAITING
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Planning asks the same first services in every round: refusals to quote are neutral for the breaker and "
-    "are not remembered, so services behind them are never asked and the conversion waits for ever",
-)
 def test_refusals_to_quote_make_room_for_the_next_tier(house: House) -> None:
     for name in ("alpha", "beta", "gamma"):
         house.add(name, APPROVAL).always("quote", refuse(ServiceRejected))

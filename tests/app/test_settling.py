@@ -80,11 +80,6 @@ def test_an_exchange_that_is_down_for_the_withdrawal_keeps_the_conversion(house:
     assert house.services["beta"].count("place") == 0
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Settlement._step_refused counts every proven not-sent (down, rate limited, too late to send) as a refusal: "
-    "an exchange that is away for 100 seconds parks the conversion, and nothing takes it up again",
-)
 def test_an_exchange_that_is_away_for_some_minutes_needs_nobody(house: House) -> None:
     alpha, cid = traded(house)
     back = house.clock.time + seconds(300)

@@ -339,7 +339,7 @@ class TestBinance(ServiceContract):
         assert [len(wire.sent(name)) for name in ("time", "symbols", "networks", "quote")] == [1, 1, 1, 3]
 
     def test_only_the_pair_is_asked_for(self, wire: Wire) -> None:
-        """The list of all pairs is several MiB long, more than the client reads."""
+        """The list of all pairs is several MiB long, and one odd pair in it would spoil the rest."""
         self.quote(self.service())
         (request,) = wire.sent("symbols")
         assert form(request) == {"symbol": "ETHBTC"}
