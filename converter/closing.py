@@ -71,6 +71,14 @@ class Closing:
             work.conversions.move(conversion, State.SETTLING, due_at=work.now() + pause, reason=reason)
         return None
 
+    def poll_unseen(self, conversion: Conversion, reason: str) -> Next | None:
+        """The order cannot be seen now: look again, or ask a person when that has lasted."""
+        with self._desk.ledger.begin() as work:
+            followed_for = work.now() - conversion.since
+        if conversion.state is State.SETTLING and followed_for > self._desk.timing.park:
+            return self.park(conversion, reason)
+        return self.poll(conversion, reason)
+
     def unknown(self, conversion: Conversion, prepared: Prepared, finding: Finding) -> Next | None:
         """The outcome is not proven: keep what is known and look again, or ask a person when it gets old."""
         if self.too_old(conversion, prepared):

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from converter.domain.coins import Asset
 from converter.domain.conversions import Attempt, Conversion
-from converter.domain.orders import OrderRequest
+from converter.domain.orders import OperationKind, OrderRequest
 from converter.domain.policy import RoutingPolicy
 from converter.guard import GuardedService
 from converter.ports import Ledger, Wallet
@@ -65,6 +65,10 @@ class Desk:
     def wallet_for(self, asset: Asset) -> Wallet | None:
         """The wallet that pays deposits of this asset."""
         return self.wallets.get(asset.network)
+
+    def can_deposit(self, service: GuardedService, asset: Asset) -> bool:
+        """Whether a service that commits on our deposit could be paid; true for all others."""
+        return service.capabilities.commits_on is not OperationKind.DEPOSIT or self.wallet_for(asset) is not None
 
 
 def order_request(conversion: Conversion, attempt: Attempt) -> OrderRequest:

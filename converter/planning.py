@@ -10,7 +10,6 @@ from converter.domain import events
 from converter.domain.conversions import Attempt, AttemptState, Conversion, State
 from converter.domain.errors import NoServiceAvailable
 from converter.domain.events import Event
-from converter.domain.orders import OperationKind
 from converter.domain.policy import RoutingPolicy, ServicePolicy, backoff
 from converter.domain.routing import by_weight, whom_to_ask
 from converter.ports import Work
@@ -45,6 +44,10 @@ class Planning:
                 return None
             conversion = work.conversions.claim(conversion_id, self._desk.owner, self._desk.timing.lease, _PLANNED)
             if conversion is None:
+                return None
+            if conversion.state is State.QUOTING and conversion.due_at is not None and conversion.due_at > work.now():
+                # Another start opened this round between our look and our claim.
+                work.conversions.move(conversion, State.QUOTING)
                 return None
             policy = self._desk.policy_of(conversion)
             attempts = work.attempts.of(conversion_id)
@@ -97,8 +100,7 @@ class Planning:
         minimum = place.minimum.get(request.from_asset.coin)
         if minimum is not None and request.amount < minimum:
             return f"takes no less than {minimum:f}"
-        deposits = service.capabilities.commits_on is OperationKind.DEPOSIT
-        if deposits and self._desk.wallet_for(request.from_asset) is None:
+        if not self._desk.can_deposit(service, request.from_asset):
             return f"no wallet pays deposits of {request.from_asset}"
         if not (service.admits("quote") and service.admits("execute")):
             return "its breaker is open"

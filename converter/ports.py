@@ -203,10 +203,7 @@ class Attempts(Protocol):
         """Insert an attempt with its order operation, counted as sent once. The one-open index bars a second."""
 
     def prepare_step(self, conversion: Conversion, operation: Operation) -> Operation:
-        """Insert the next operation of an open attempt, counted as sent once.
-
-        The one-per-step index bars it while another of its kind is open or executed: then ClaimLost.
-        """
+        """Insert the next operation of an open attempt, counted as sent once. ClaimLost while its step is taken."""
 
     def of(self, conversion_id: str) -> list[Attempt]:
         """Attempts of a conversion, first to last."""
@@ -278,6 +275,9 @@ class Work(Protocol):
 
     def now(self) -> datetime:
         """The ledger's clock."""
+
+    def clock(self) -> datetime:
+        """The ledger's clock, read now."""
 
     def statistics(self) -> dict[str, Any]:
         """Counts by service and in all."""

@@ -16,6 +16,8 @@ from converter.planning import wait
 from converter.ports import QuoteRow, Work
 from converter.quoting import is_refusal
 
+_ROUNDS_HEARD = 5
+
 
 class Selecting:
     """The use-case behind `rates.select`."""
@@ -50,7 +52,10 @@ class Selecting:
     def _nobody(self, work: Work, conversion: Conversion, rows: list[QuoteRow]) -> None:
         """No valid quote: fail when every service says that the amount is too small, else wait and ask again."""
         reason = "; ".join(f"{row.service_id}: {row.error or 'quote expired'}" for row in rows) or "nobody answered"
-        minimums = {row.service_id: row.minimum for row in rows if row.minimum is not None and is_refusal(row)}
+        seen = [*rows]  # one round cannot ask all: what the rounds just before were told counts as well
+        for asked in range(max(1, conversion.round - _ROUNDS_HEARD), conversion.round):
+            seen += work.quotes.of_round(conversion.id, asked)
+        minimums = {row.service_id: row.minimum for row in seen if row.minimum is not None and is_refusal(row)}
         if minimums and set(minimums) >= self._converting(conversion):
             reason = f"amount: below every service's minimum; accepted: at least {plain(min(minimums.values()))}"
             work.outbox.add(Event(events.CONVERSION_FAILED, {"reason": reason}, conversion.id))
@@ -64,8 +69,9 @@ class Selecting:
         return {
             place.service_id
             for place in self._desk.policy_of(conversion).services
-            if place.service_id in self._desk.services
-            and self._desk.services[place.service_id].supports(request.from_asset, request.to_asset)
+            if (service := self._desk.services.get(place.service_id)) is not None
+            and service.supports(request.from_asset, request.to_asset)
+            and self._desk.can_deposit(service, request.from_asset)
             and request.amount >= place.minimum.get(request.from_asset.coin, Decimal(0))
         }
 

@@ -61,7 +61,7 @@ class Sending:
 
     def prepare_attempt(self, work: Work, conversion: Conversion, number: int, quote: Quote) -> Prepared:
         """Insert the attempt and its order operation in this transaction. Raises ClaimLost."""
-        send_by, now = self._send_by(quote.service_id), self._desk.ledger.now()
+        send_by, now = self._send_by(quote.service_id), work.clock()
         within = self._desk.services[quote.service_id].capabilities.send_within
         key = attempt_key(conversion.id, number)
         difference = self._desk.policy_of(conversion).max_rate_difference
@@ -94,7 +94,7 @@ class Sending:
         send_by = self._send_by(attempt.service_id)
         within = self._desk.services[attempt.service_id].capabilities.send_within
         sequence = len(work.attempts.operations(attempt.id)) + 1
-        operation = _operation(conversion, attempt, (sequence, kind), (self._desk.ledger.now(), within))
+        operation = _operation(conversion, attempt, (sequence, kind), (work.clock(), within))
         work.conversions.hold(conversion, self._desk.timing.lease)
         return Prepared(attempt, work.attempts.prepare_step(conversion, operation), send_by)
 
@@ -103,7 +103,7 @@ class Sending:
         send_by = self._send_by(attempt.service_id)
         within = self._desk.services[attempt.service_id].capabilities.send_within
         work.conversions.hold(conversion, self._desk.timing.lease)
-        operation = work.attempts.count_send(conversion, operation, self._desk.ledger.now() + within)
+        operation = work.attempts.count_send(conversion, operation, work.clock() + within)
         return Prepared(attempt, operation, send_by)
 
     def place(self, conversion: Conversion, prepared: Prepared) -> Sent:

@@ -9,7 +9,14 @@ from converter.closing import Closing, becomes_executed
 from converter.depositing import Depositing
 from converter.desk import Desk, Next
 from converter.domain.conversions import Attempt, Conversion, Operation, OperationState, State
-from converter.domain.errors import AuthenticationFailed, ClaimLost, ConverterError, Outcome, ServiceRejected
+from converter.domain.errors import (
+    AuthenticationFailed,
+    ClaimLost,
+    ConverterError,
+    Outcome,
+    ServiceError,
+    ServiceRejected,
+)
 from converter.domain.orders import NEXT_STEP, OperationKind, Order, OrderStatus
 from converter.reconciliation import Finding, Reconciliation, order_ref
 from converter.sending import NO_TIME, Prepared, Sending, Sent
@@ -46,6 +53,8 @@ class Settlement:
     def resume(self, conversion: Conversion, attempt: Attempt) -> Next | None:
         """Go on with an open attempt from what the ledger holds of it."""
         if attempt.service_id not in self._desk.services:
+            if conversion.state is State.NEEDS_REVIEW:
+                return self._closing.stay_parked(conversion)
             return self._closing.park(conversion, f"{attempt.service_id} is not configured any more")
         with self._desk.ledger.begin() as work:
             operation = work.attempts.operations(attempt.id)[-1]
@@ -60,9 +69,9 @@ class Settlement:
         try:
             order = self._reconciliation.look(conversion, attempt, operation)
         except ConverterError as error:
-            return self._closing.poll(conversion, str(error))
+            return self._closing.poll_unseen(conversion, str(error))
         if order is None:
-            return self._closing.poll(conversion, "the service does not show the order (yet)")
+            return self._closing.poll_unseen(conversion, "the service does not show the order (yet)")
         return self._follow(conversion, attempt, order)
 
     def after_send(self, conversion: Conversion, prepared: Prepared, sent: Sent) -> Next | None:
@@ -175,17 +184,15 @@ class Settlement:
             before = [
                 one
                 for one in work.attempts.operations(attempt.id)
-                if one.kind is operation.kind
-                and one.state is OperationState.NOT_EXECUTED
-                # An exchange that was away or over its limit has not refused: it is asked again.
-                and (ServiceRejected.__name__ in one.error or AuthenticationFailed.__name__ in one.error)
+                if one.kind is operation.kind and one.state is OperationState.NOT_EXECUTED
             ]
         if operation.kind is not OperationKind.WITHDRAWAL:
             return self._closing.free(conversion, attempt, error, refused=refused)
         # The trade is done: only this service can pay out, so it is asked again, and then a person.
-        if len(before) >= _WITHDRAWALS:
+        # An exchange that was away or over its limit has not refused; it is only asked less and less often.
+        if sum(_is_refusal(one) for one in before) >= _WITHDRAWALS:
             return self._closing.park(conversion, f"the service refuses the withdrawal: {error}")
-        return self._closing.poll(conversion, error, at_least=timedelta(seconds=10 * max(1, len(before))))
+        return self._closing.poll(conversion, error, at_least=timedelta(seconds=min(300, 10 * len(before))))
 
     def _closed(self, conversion: Conversion, attempt: Attempt, order: Order) -> Next | None:
         """The service closed the order. It frees the conversion only if nothing of ours can have moved after it."""
@@ -221,6 +228,19 @@ class Settlement:
         if operation.state is OperationState.PREPARED:
             return self._executed(conversion, Prepared(attempt, operation, NO_TIME), order)
         return self._closing.complete(conversion, attempt, order)
+
+
+_REFUSAL_KINDS: tuple[type[ServiceError], ...] = (
+    ServiceRejected,
+    *ServiceRejected.__subclasses__(),
+    AuthenticationFailed,
+)
+_REFUSALS = {kind.__name__ for kind in _REFUSAL_KINDS}
+
+
+def _is_refusal(operation: Operation) -> bool:
+    """Whether the service said no, by the name of the error that the ledger keeps."""
+    return any(name in operation.error for name in _REFUSALS)
 
 
 _WITHDRAWALS = 5

@@ -36,6 +36,8 @@ def _amount(text: str) -> Decimal | None:
     digits, exponent = (text[:-1], _MULTIPLIERS[text[-1]]) if text[-1] in _MULTIPLIERS else (text, 0)
     if not digits.isdigit() or digits.startswith("0"):
         raise ValueError("carries an unreadable amount")
+    if text[-1] == "p" and not digits.endswith("0"):
+        raise ValueError("asks for a part of a millisatoshi")
     return EXACT.scaleb(Decimal(digits), exponent)
 
 
@@ -51,6 +53,8 @@ def decode_invoice(text: str) -> Invoice:
     while len(fields) >= 3:
         tag, length = fields[0], fields[1] << 5 | fields[2]
         value, fields = fields[3 : 3 + length], fields[3 + length :]
+        if len(value) < length:
+            raise ValueError("has a field that is longer than the invoice")
         if tag == _PAYMENT_HASH and length == 52 and not payment_hash:
             payment_hash = bytes(bech32.regroup(value, 5, 8, pad=True)[:32]).hex()
         elif tag == _EXPIRY:

@@ -204,9 +204,15 @@ def check_idempotency_key(key: object) -> str | None:
 
 def attempt_key(conversion_id: str, number: int) -> str:
     """Our order id at a service: derived, never random at send time, at most 32 characters of [A-Za-z0-9-]."""
-    return f"{conversion_id.removeprefix('cv_')}-{number}"
+    return f"{conversion_id.removeprefix('cv_')}-{_short(number)}"
 
 
 def operation_key(attempt: str, kind: OperationKind, sequence: int) -> str:
     """Key of one operation of an attempt; the order carries the attempt's own key."""
-    return attempt if kind is OperationKind.ORDER else f"{attempt}{kind[0]}{sequence}"
+    return attempt if kind is OperationKind.ORDER else f"{attempt}{kind[0]}{_short(sequence)}"
+
+
+def _short(number: int) -> str:
+    """A number in base 36: keys of a conversion that is tried for days still fit into 32 characters."""
+    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+    return digits[number] if number < 36 else _short(number // 36) + digits[number % 36]

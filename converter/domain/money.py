@@ -6,7 +6,7 @@ An amount is a `Decimal` from text to text. No float enters: 0.1 + 0.2 is a ques
 from __future__ import annotations
 
 import re
-from decimal import ROUND_DOWN, Context, Decimal, Inexact, InvalidOperation
+from decimal import ROUND_FLOOR, Context, Decimal, Inexact, InvalidOperation
 
 from converter.domain.errors import InvalidRequest
 
@@ -31,6 +31,8 @@ def parse_amount(value: object, decimals: int, field: str = "amount") -> Decimal
         raise InvalidRequest(field, f"{value} is not a number", _ACCEPTED)
     if isinstance(value, Decimal) and abs(value.adjusted()) > MAX_DIGITS:
         raise InvalidRequest(field, f"has more than {MAX_DIGITS} digits", _ACCEPTED)
+    if isinstance(value, int) and abs(value) > 10**MAX_DIGITS:
+        raise InvalidRequest(field, f"has more than {MAX_DIGITS} digits", _ACCEPTED)
     text = format(value, "f") if isinstance(value, Decimal) else str(value).strip()
     if not _PLAIN.fullmatch(text) or not text.isascii():
         raise InvalidRequest(field, f"{text[:40]!r} is not a plain positive decimal", _ACCEPTED)
@@ -49,7 +51,7 @@ def floor_to(amount: Decimal, step: Decimal) -> Decimal:
     """The largest multiple of `step` that is not above `amount`; `step` 0 leaves the amount as it is."""
     if step == 0:
         return amount
-    return EXACT.multiply((EXACT.divide(amount, step)).to_integral_value(ROUND_DOWN), step)
+    return EXACT.multiply((EXACT.divide(amount, step)).to_integral_value(ROUND_FLOOR), step)
 
 
 def floor_unit(amount: Decimal, decimals: int) -> Decimal:
@@ -66,7 +68,8 @@ def plain(amount: Decimal) -> str:
 def to_units(amount: Decimal, decimals: int) -> int:
     """Whole smallest units (wei, satoshi); ValueError when the amount is finer than a unit."""
     try:
-        return int(Context(prec=80, traps=[Inexact, InvalidOperation]).quantize(amount.scaleb(decimals), Decimal(1)))
+        scaled = EXACT.scaleb(amount, decimals)  # never the thread's own context, which keeps 28 digits
+        return int(Context(prec=80, traps=[Inexact, InvalidOperation]).quantize(scaled, Decimal(1)))
     except (Inexact, InvalidOperation) as error:
         raise ValueError(f"{plain(amount)} is finer than {decimals} decimals") from error
 

@@ -12,6 +12,8 @@ from sqlalchemy.engine import Connection
 from converter.domain.events import Event
 from converter.ledger.tables import events
 
+_LOCK = 7226082
+
 
 class SqlOutbox:
     """The `Outbox` port on one transaction."""
@@ -21,7 +23,10 @@ class SqlOutbox:
         self._now = now
 
     def add(self, event: Event) -> None:
-        """Append."""
+        """Append. On PostgreSQL one transaction at a time from here on: numbers are committed in their order, so that
+        a follower passes over none."""
+        if self._connection.dialect.name == "postgresql":
+            self._connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
         self._connection.execute(
             sa.insert(events).values(
                 name=event.name,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -39,8 +42,12 @@ class SqlWork:
     def now(self) -> datetime:
         """The ledger's clock, read once per transaction."""
         if self._time is None:
-            self._time = self._clock(self._connection)
+            self._time = self.clock()
         return self._time
+
+    def clock(self) -> datetime:
+        """The ledger's clock, read now, on this transaction's own connection."""
+        return self._clock(self._connection)
 
     @cached_property
     def conversions(self) -> SqlConversions:
@@ -108,6 +115,18 @@ class SqlLedger:
         return moment.astimezone(UTC)
 
 
+def _switch_to_wal(dbapi_connection: Any) -> None:
+    """Switch a file to WAL, for good. SQLite does not wait for others that do the same at this moment; so we do."""
+    end = time.monotonic() + 30
+    while dbapi_connection.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
+        try:
+            dbapi_connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > end:
+                raise
+            threading.Event().wait(0.02)
+
+
 def _sqlite_engine(url: URL) -> Engine:
     if url.database and url.database != ":memory:":
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +135,9 @@ def _sqlite_engine(url: URL) -> Engine:
     @sa.event.listens_for(engine, "connect")
     def _prepare(dbapi_connection: Any, _record: Any) -> None:
         dbapi_connection.isolation_level = None  # we send BEGIN ourselves
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
+        dbapi_connection.execute("PRAGMA busy_timeout=30000")
+        _switch_to_wal(dbapi_connection)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             dbapi_connection.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "begin")

@@ -57,6 +57,17 @@ class Utc(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class Note(TypeDecorator[str]):
+    """A text that may come from outside; what no database stores (NUL, half surrogates) is replaced."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Any text in."""
+        return value and value.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
 metadata = sa.MetaData()
 
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -85,7 +96,7 @@ conversions = sa.Table(
     sa.Column("promised", Money),
     sa.Column("delivered", Money),
     sa.Column("txid", sa.String(200), nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("reason", Note, nullable=False),
     sa.Column("failovers", sa.Integer, nullable=False),
     sa.Column("created_at", Utc, nullable=False),
     sa.Column("updated_at", Utc, nullable=False),
@@ -123,7 +134,7 @@ quotes = sa.Table(
     sa.Column("reference", sa.String(200), nullable=False),
     sa.Column("expires_at", Utc),
     sa.Column("failed", sa.Boolean, nullable=False),
-    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("error", Note, nullable=False),
     sa.Column("minimum", Money),
     sa.Column("elapsed_ms", sa.Integer, nullable=False),
     sa.Column("rank", sa.Integer),
@@ -149,7 +160,7 @@ attempts = sa.Table(
     sa.Column("deposit_amount", Money),
     sa.Column("deposit_memo", sa.String(200), nullable=False),
     sa.Column("refused", sa.Boolean, nullable=False),
-    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("error", Note, nullable=False),
     sa.Column("created_at", Utc, nullable=False),
     sa.Column("updated_at", Utc, nullable=False),
     sa.UniqueConstraint("conversion_id", "number", name="attempt_number"),
@@ -171,7 +182,7 @@ operations = sa.Table(
     sa.Column("absences", sa.Integer, nullable=False),
     sa.Column("send_before", Utc, nullable=False),
     sa.Column("request_hash", sa.String(64), nullable=False),
-    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("error", Note, nullable=False),
     sa.Column("created_at", Utc, nullable=False),
     sa.Column("updated_at", Utc, nullable=False),
     sa.UniqueConstraint("attempt_id", "sequence", name="operation_sequence"),

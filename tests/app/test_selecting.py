@@ -9,8 +9,8 @@ import pytest
 from converter.desk import Next
 from converter.domain import events
 from converter.domain.conversions import State
-from converter.domain.errors import RateLimited, ServiceRejected, ServiceUnavailable
-from tests.app.house import APPROVAL, EXCHANGE, House
+from converter.domain.errors import AmountOutOfRange, RateLimited, ServiceRejected, ServiceUnavailable
+from tests.app.house import APPROVAL, DEPOSIT, EXCHANGE, House
 from tests.builders import seconds
 from tests.fakes import refuse, tell
 
@@ -124,6 +124,33 @@ def test_an_amount_below_every_minimum_fails_and_the_lowest_minimum_is_named(hou
     assert failed.completed_at is not None
     assert house.events(events.CONVERSION_FAILED)[0].payload["reason"] == failed.reason
     assert house.attempts(cid) == []
+
+
+def test_an_amount_below_every_minimum_fails_also_where_one_round_cannot_ask_all(house: House) -> None:
+    for number, name in enumerate(("alpha", "beta", "gamma", "delta"), start=2):
+        house.add(name, EXCHANGE).minimum = Decimal(number)
+    cid = house.receive()
+    house.begin(cid)
+    failed = house.finish(cid, looks=12)
+    assert failed.state is State.FAILED
+    assert "at least 2" in failed.reason
+
+
+def test_a_service_that_no_wallet_can_pay_is_not_waited_for(house: House) -> None:
+    house.add("alpha", EXCHANGE).minimum = Decimal(3)
+    house.add("swap", DEPOSIT)
+    house.wallets.clear()
+    assert house.begin(house.receive()).state is State.FAILED
+
+
+def test_above_a_maximum_is_not_below_a_minimum(house: House) -> None:
+    limits = {"minimum": Decimal(1), "maximum": Decimal("1.2")}
+    house.add("alpha", EXCHANGE).always("quote", lambda scene: _out_of_range(scene.party, limits))
+    assert house.begin(house.receive()).state is State.WAITING
+
+
+def _out_of_range(service_id: str, limits: dict[str, Decimal]) -> None:
+    raise AmountOutOfRange(service_id, "quote", **limits)
 
 
 @pytest.mark.parametrize("error", [ServiceUnavailable, RateLimited])

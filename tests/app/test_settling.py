@@ -10,8 +10,15 @@ import pytest
 
 from converter.desk import Next
 from converter.domain import events
-from converter.domain.conversions import AttemptState, OperationState, State
-from converter.domain.errors import ServiceRejected, ServiceUnavailable
+from converter.domain.conversions import AttemptState, OperationState, State, operation_key
+from converter.domain.errors import (
+    AmountOutOfRange,
+    AuthenticationFailed,
+    PairNotSupported,
+    QuoteExpired,
+    ServiceRejected,
+    ServiceUnavailable,
+)
 from converter.domain.orders import OperationKind, Order, OrderStatus
 from converter.sweeping import LIMIT, REPEAT
 from tests.app.house import APPROVAL, EXCHANGE, House
@@ -69,6 +76,34 @@ def test_a_withdrawal_refused_five_times_goes_to_a_person_and_never_to_another_s
     assert alpha.count("advance") == 5
     assert house.services["beta"].count("place") == 0
     assert len(house.events(events.CONVERSION_NEEDS_REVIEW)) == 1
+
+
+@pytest.mark.parametrize("error", [AmountOutOfRange, PairNotSupported, QuoteExpired])
+def test_any_kind_of_refusal_of_a_withdrawal_comes_before_a_person(house: House, error: type[Exception]) -> None:
+    alpha, cid = traded(house)
+    alpha.always("advance", refuse(error))
+    house.begin(cid)
+    assert house.finish(cid, looks=12).state is State.NEEDS_REVIEW
+
+
+def test_an_exchange_that_refuses_our_key_for_the_withdrawal_comes_before_a_person(house: House) -> None:
+    alpha, cid = traded(house)
+    alpha.always("advance", refuse(AuthenticationFailed))
+    house.begin(cid)
+    assert house.finish(cid, looks=12).state is State.NEEDS_REVIEW
+    assert alpha.count("advance") == 5
+
+
+def test_keys_stay_short_while_an_exchange_is_away_for_a_night(house: House) -> None:
+    alpha, cid = traded(house)
+    alpha.always("advance", refuse(ServiceUnavailable))
+    house.begin(cid)
+    for _ in range(6):
+        house.look(cid)
+    tries = house.operations(cid)
+    night, per_try = seconds(10 * 3600), (tries[-1].created_at - tries[1].created_at) / (len(tries) - 2)
+    last = operation_key(house.attempts(cid)[0].key, OperationKind.WITHDRAWAL, int(night / per_try))
+    assert len(last) <= 32
 
 
 def test_an_exchange_that_is_down_for_the_withdrawal_keeps_the_conversion(house: House) -> None:

@@ -16,9 +16,10 @@ from converter.domain.conversions import State
 from converter.ledger.conversions import SqlConversions
 from converter.ledger.repository import SqlLedger, create_engine, open_ledger
 from converter.planning import Plan, Planning
-from tests.app.house import EXCHANGE, House
+from tests.app.house import APPROVAL, EXCHANGE, House
 from tests.builders import START, a_request, an_id, seconds
 from tests.fakes import HandClock
+from tests.ledger.conftest import emptied
 from tests.ledger.processes import connect_first, read_then_write, run_at_once
 
 # --- SQLite ----------------------------------------------------------------------------------------------------------
@@ -124,11 +125,6 @@ def test_a_claim_waits_for_the_record_that_is_being_written(postgresql_engine: E
         work.attempts.move(old, attempt, AttemptState.EXECUTED)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Planning.start reads the state first and claims then: on PostgreSQL two starts at the same moment both see "
-    "RECEIVED, and the second claims the QUOTING that the first has left, so two rounds are open at once",
-)
 def test_two_starts_at_the_same_moment_open_one_round(
     postgresql_engine: Engine, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,11 +152,24 @@ def test_two_starts_at_the_same_moment_open_one_round(
     assert isinstance(house.office("a").planning, Planning)
 
 
+def test_a_transaction_needs_no_second_connection(postgresql_engine: Engine, clock: HandClock) -> None:
+    narrow = sa.create_engine(postgresql_engine.url, pool_size=1, max_overflow=0, pool_timeout=0.5)
+    try:
+        house = House(SqlLedger(narrow), clock)
+        house.add("alpha", APPROVAL)
+        house.services["alpha"].clock = house.ledger.now
+        cid = house.receive(801)
+        house.begin(cid)
+        assert house.get(cid).state is State.SETTLING
+    finally:
+        narrow.dispose()
+
+
 def test_a_whole_conversion_runs_on_postgresql(postgresql_engine: Engine, clock: HandClock) -> None:
     from tests.app.house import KINDS
     from tests.fakes import lose_answer
 
-    house = House(SqlLedger(postgresql_engine, clock=clock), clock)
+    house = House(SqlLedger(emptied(postgresql_engine), clock=clock), clock)
     for number, kind in enumerate(KINDS, start=701):
         house.services.clear()
         house.policy = type(house.policy)(services=())
