@@ -12,7 +12,7 @@ from enum import StrEnum
 from converter.domain.coins import Asset
 from converter.domain.errors import IllegalTransition, InvalidRequest
 from converter.domain.money import plain
-from converter.domain.orders import OperationKind
+from converter.domain.orders import Deposit, OperationKind
 
 
 class State(StrEnum):
@@ -82,7 +82,8 @@ ATTEMPT_TRANSITIONS: dict[AttemptState, frozenset[AttemptState]] = {
 }
 """PREPARED: its order is not yet confirmed. PENDING: the service has the order, nothing of ours has moved. EXECUTED: an
 operation that moves money went through. An executed attempt goes back to not executed only when the service itself
-closes the order with proof that nothing was executed (an order that filled nothing)."""
+closes the order with proof that nothing was executed (an order that filled nothing). REFUNDED: the service sent the
+deposit back and its chain shows it with us."""
 
 
 class OperationState(StrEnum):
@@ -160,6 +161,10 @@ class Attempt:
     deposit_address: str
     deposit_amount: Decimal | None
     deposit_memo: str
+    deposit_valid_until: datetime | None
+    """When the deposit must have left, where the service names an end."""
+    refund_txid: str | None
+    """The transaction that brought the deposit back; it counts for one attempt only."""
     refused: bool
     """The service said no, or could not be reached; as opposed to an attempt that came to nothing on our side."""
     error: str
@@ -170,6 +175,13 @@ class Attempt:
     def is_open(self) -> bool:
         """Whether it bars every other attempt of its conversion."""
         return self.state in OPEN_ATTEMPT
+
+    @property
+    def deposit(self) -> Deposit | None:
+        """The deposit that the service asked for."""
+        if self.deposit_amount is None:
+            return None
+        return Deposit(self.deposit_address, self.deposit_amount, self.deposit_memo, self.deposit_valid_until)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from typing import Any
 CONVERSION_ACCEPTED = "conversion:accepted"
 CONVERSION_QUOTED = "conversion:quoted"
 CONVERSION_EXECUTING = "conversion:executing"
+CONVERSION_HELD = "conversion:held"
+CONVERSION_REFUNDED = "conversion:refunded"
 CONVERSION_UNKNOWN = "conversion:unknown"
 CONVERSION_COMPLETED = "conversion:completed"
 CONVERSION_FAILED = "conversion:failed"
@@ -27,8 +29,10 @@ ALL_EVENTS = frozenset(
         CONVERSION_COMPLETED,
         CONVERSION_EXECUTING,
         CONVERSION_FAILED,
+        CONVERSION_HELD,
         CONVERSION_NEEDS_REVIEW,
         CONVERSION_QUOTED,
+        CONVERSION_REFUNDED,
         CONVERSION_UNKNOWN,
         CONVERSION_WAITING,
         DEPOSIT_REQUESTED,

@@ -1,4 +1,4 @@
-"""Keccak-256 as Ethereum uses it (the padding before NIST's SHA-3). Needed for EIP-55 checksums only."""
+"""Keccak-256 as Ethereum uses it (the padding before NIST's SHA-3). Needed for the checksums of addresses only."""
 
 from __future__ import annotations
 

@@ -17,6 +17,8 @@ class OperationKind(StrEnum):
     ORDER = "order"
     APPROVAL = "approval"
     DEPOSIT = "deposit"
+    TRADE = "trade"
+    """The second leg of a route over a middle coin."""
     WITHDRAWAL = "withdrawal"
 
 
@@ -29,6 +31,8 @@ class OrderStatus(StrEnum):
     """Created; nothing moves until our transfer arrives."""
     OPEN = "open"
     """The service is at work."""
+    HALFWAY = "halfway"
+    """Traded into the middle coin, which waits at the service for our second trade."""
     FILLED = "filled"
     """Traded; the proceeds wait at the service for our withdrawal."""
     PAYING_OUT = "paying_out"
@@ -47,9 +51,13 @@ class OrderStatus(StrEnum):
 NEXT_STEP: Mapping[OrderStatus, OperationKind] = {
     OrderStatus.AWAITING_APPROVAL: OperationKind.APPROVAL,
     OrderStatus.AWAITING_DEPOSIT: OperationKind.DEPOSIT,
+    OrderStatus.HALFWAY: OperationKind.TRADE,
     OrderStatus.FILLED: OperationKind.WITHDRAWAL,
 }
 """What we must do for the order to go on; every other status waits for the service or is final."""
+
+BOUND_STEPS = frozenset({OperationKind.TRADE, OperationKind.WITHDRAWAL})
+"""Steps behind the commit point: a refusal of one never frees the conversion, since only this service can go on."""
 
 
 @dataclass(frozen=True)
@@ -107,28 +115,46 @@ class OrderRequest:
 
 
 @dataclass(frozen=True)
-class OrderRef:
-    """How an order is found again. `step_key` is our key of its latest second step (withdrawal), if there is one."""
-
-    request: OrderRequest
-    service_order_id: str | None = None
-    step_key: str | None = None
-
-
-@dataclass(frozen=True)
 class Deposit:
-    """Where our transfer must go for the order to start."""
+    """Where our transfer must go for the order to start; not after `valid_until`, where the service names an end."""
 
     address: str
     amount: Decimal
     memo: str = ""
+    valid_until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class OrderRef:
+    """How an order is found again: by our key, and by what the ledger has kept since.
+
+    `step_key` is our key of its latest approval or withdrawal, `trade_key` that of its latest second trade; `deposit`
+    is what the service asked for, `deposit_txid` our stored payment of it.
+    """
+
+    request: OrderRequest
+    service_order_id: str | None = None
+    step_key: str | None = None
+    trade_key: str | None = None
+    deposit: Deposit | None = None
+    deposit_txid: str = ""
+
+
+@dataclass(frozen=True)
+class Refund:
+    """A deposit that went back: to which address, how much and in which transaction, as far as the service says."""
+
+    address: str
+    amount: Decimal | None
+    txid: str
 
 
 @dataclass(frozen=True)
 class Order:
     """An order as its service tells it. Amounts are None until the service names them.
 
-    `filled` is what a trade brought in (to_coin, commission off); `delivered` what reached the address.
+    `filled` is what a trade brought in (commission off): the to_coin, or the middle coin while HALFWAY. `delivered` is
+    what reached the address. A second trade that the service refused or never took leaves the order HALFWAY.
     """
 
     ref: OrderRef
@@ -138,12 +164,15 @@ class Order:
     delivered: Decimal | None = None
     txid: str = ""
     detail: str = ""
+    refund: Refund | None = None
 
 
 def step_done(kind: OperationKind, status: OrderStatus) -> bool:
     """Whether an order in this status proves that the operation was executed."""
     if kind is OperationKind.APPROVAL:
         return status is not OrderStatus.AWAITING_APPROVAL and status is not OrderStatus.REJECTED
+    if kind is OperationKind.TRADE:
+        return status is not OrderStatus.HALFWAY
     if kind is OperationKind.WITHDRAWAL:
-        return status is not OrderStatus.FILLED
+        return status is not OrderStatus.FILLED and status is not OrderStatus.HALFWAY
     return kind is OperationKind.ORDER

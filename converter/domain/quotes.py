@@ -51,6 +51,26 @@ class Quote:
         return now >= self.expires_at
 
 
+@dataclass(frozen=True)
+class QuoteRow:
+    """A service's answer in a round of asking, as the ledger keeps it. `quote` is None for a refusal."""
+
+    id: int
+    conversion_id: str
+    round: int
+    service_id: str
+    quote: Quote | None
+    error: str
+    elapsed_ms: int
+    asked_at: datetime
+    failed: bool = False
+    """The service did not answer as it should (a refusal is no failure)."""
+    minimum: Decimal | None = None
+    """The service's minimum, when the amount was below it."""
+    rank: int | None = None
+    """Its place in the order of attempts, from 0; None when it may not be attempted."""
+
+
 def net_of(gross: Decimal, fees: Iterable[Fee], asset: Asset) -> Decimal:
     """Gross less every fee, floored to the asset's unit; may be zero or negative when the fees eat it up."""
     rest = gross

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converter.domain.coins import Asset, asset, coins
+from converter.domain.coins import MEMO_RULES, Asset, asset, assets, coins
 from converter.domain.errors import InvalidRequest
 from converter.domain.quotes import Fee, net_of
 from tests.builders import BTC, ETH, LIGHTNING, START, a_quote, seconds
@@ -21,6 +21,9 @@ from tests.builders import BTC, ETH, LIGHTNING, START, a_quote, seconds
         ("btc", None, Asset("BTC", "BTC", 8)),
         ("BTC", "lightning", Asset("BTC", "LIGHTNING", 8)),
         ("Eth", "ETH", Asset("ETH", "ETH", 18)),
+        ("usdt", None, Asset("USDT", "TRX", 6)),
+        ("USDT", "trx", Asset("USDT", "TRX", 6)),
+        ("USDT", "ETH", Asset("USDT", "ETH", 6)),
     ],
 )
 def test_a_coin_is_found_in_any_case_on_its_first_network_or_the_named_one(
@@ -29,13 +32,13 @@ def test_a_coin_is_found_in_any_case_on_its_first_network_or_the_named_one(
     assert asset(coin, network) == found
 
 
-@pytest.mark.parametrize("coin", [None, "", 1, True, b"BTC", ["BTC"], "DOGE", "BTC ", "BTC" * 50, "₿"])
+@pytest.mark.parametrize("coin", [None, "", 1, True, b"BTC", ["BTC"], "TRX", "BTC ", "BTC" * 50, "₿"])
 def test_an_unknown_coin_is_refused_and_the_known_ones_are_named(coin: object) -> None:
     with pytest.raises(InvalidRequest) as caught:
         asset(coin, field="from_coin")
     assert caught.value.field == "from_coin"
-    assert caught.value.accepted == "one of BTC, ETH"
-    assert len(str(caught.value)) < 120
+    assert caught.value.accepted == "one of BCH, BTC, DOGE, ERG, ETC, ETH, KAS, LTC, RVN, USDT, XMR, ZEC"
+    assert len(str(caught.value)) < 160
 
 
 @pytest.mark.parametrize("network", ["ETH", "", 1, "LIGHTNING ", "x" * 100, False])
@@ -49,7 +52,42 @@ def test_an_unknown_network_is_refused_under_its_own_name(network: object) -> No
 
 def test_assets_tell_their_names_apart() -> None:
     assert [str(one) for one in (BTC, LIGHTNING, ETH)] == ["BTC", "BTC on LIGHTNING", "ETH"]
-    assert coins() == ("BTC", "ETH")
+    assert [str(one) for one in assets() if one.coin == "USDT"] == ["USDT on TRX", "USDT on ETH"]
+    assert coins() == ("BCH", "BTC", "DOGE", "ERG", "ETC", "ETH", "KAS", "LTC", "RVN", "USDT", "XMR", "ZEC")
+
+
+@pytest.mark.parametrize(
+    ("decimals", "found"),
+    [
+        (6, {"USDT on TRX", "USDT on ETH"}),
+        (8, {"BTC", "BTC on LIGHTNING", "LTC", "BCH", "DOGE", "RVN", "ZEC", "KAS"}),
+        (9, {"ERG"}),
+        (12, {"XMR"}),
+        (18, {"ETH", "ETC"}),
+    ],
+)
+def test_an_asset_has_the_decimals_of_its_chain(decimals: int, found: set[str]) -> None:
+    assert {str(one) for one in assets() if one.decimals == decimals} == found
+
+
+def test_every_asset_is_found_by_its_names_and_the_first_of_a_coin_by_the_coin_alone() -> None:
+    defaults: dict[str, Asset] = {}
+    for one in assets():
+        assert asset(one.coin, one.network) == one
+        assert asset(one.coin) == defaults.setdefault(one.coin, one)
+    assert len(set(assets())) == len(assets()) == 14
+
+
+def test_a_stable_coin_is_on_no_network_that_was_not_listed() -> None:
+    for network in ("BSC", "ERC20", "USDT"):
+        with pytest.raises(InvalidRequest) as caught:
+            asset("USDT", network)
+        assert caught.value.accepted == "one of TRX, ETH"
+
+
+def test_no_network_needs_a_mark_beside_its_address() -> None:
+    assert set(MEMO_RULES) == {"XMR"} <= {one.network for one in assets()}
+    assert not any(rule.required or not rule.inside_address for rule in MEMO_RULES.values())
 
 
 # --- Nets ------------------------------------------------------------------------------------------------------------

@@ -191,7 +191,7 @@ def test_a_request_is_read_field_by_field() -> None:
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"from_coin": "XMR"}, "from_coin"),
+        ({"from_coin": "XYZ"}, "from_coin"),
         ({"from_coin": None}, "from_coin"),
         ({"to_coin": "ETH"}, "to_coin"),
         ({"to_coin": ""}, "to_coin"),
@@ -243,7 +243,8 @@ def test_what_somebody_might_take_is_let_in(minimums: dict[str, Decimal | None])
 
 
 def test_each_status_that_waits_for_us_names_our_step() -> None:
-    assert set(NEXT_STEP) == {OrderStatus.AWAITING_APPROVAL, OrderStatus.AWAITING_DEPOSIT, OrderStatus.FILLED}
+    waiting = {OrderStatus.AWAITING_APPROVAL, OrderStatus.AWAITING_DEPOSIT, OrderStatus.HALFWAY, OrderStatus.FILLED}
+    assert set(NEXT_STEP) == waiting
 
 
 @pytest.mark.parametrize("status", list(OrderStatus))
@@ -252,5 +253,6 @@ def test_what_proves_that_a_step_was_taken(status: OrderStatus) -> None:
     assert step_done(OperationKind.APPROVAL, status) is (
         status not in (OrderStatus.AWAITING_APPROVAL, OrderStatus.REJECTED)
     )
-    assert step_done(OperationKind.WITHDRAWAL, status) is (status is not OrderStatus.FILLED)
+    assert step_done(OperationKind.TRADE, status) is (status is not OrderStatus.HALFWAY)
+    assert step_done(OperationKind.WITHDRAWAL, status) is (status not in (OrderStatus.FILLED, OrderStatus.HALFWAY))
     assert not step_done(OperationKind.DEPOSIT, status), "the chain tells, not the order"
