@@ -10,7 +10,7 @@ from converter.domain import events
 from converter.domain.conversions import Attempt, AttemptState, Conversion, State
 from converter.domain.events import Event
 from converter.domain.money import plain
-from converter.domain.orders import OperationKind, Order, OrderStatus
+from converter.domain.orders import OperationKind, Order, OrderStatus, Refund
 from converter.ports import Work
 from converter.reconciliation import Finding, pause_after
 from converter.sending import Prepared
@@ -51,16 +51,45 @@ class Closing:
         """
         with self._desk.ledger.begin() as work:
             work.attempts.move(conversion, attempt, AttemptState.NOT_EXECUTED, error=error, refused=refused)
-            if self._desk.policy_of(conversion).auto_failover:
-                due_at = work.now() + self._desk.timing.handover
-                work.conversions.move(conversion, State.EXECUTING, due_at=due_at, reason=error)
-                return Next.EXECUTE
-            work.outbox.add(Event(events.CONVERSION_FAILED, {"reason": error}, conversion.id))
-            # SETTLING and RECONCILING do not fail; what was followed here goes through EXECUTING first.
-            if conversion.state is not State.EXECUTING:
-                conversion = work.conversions.move(conversion, State.EXECUTING, release=False)
-            work.conversions.move(conversion, State.FAILED, reason=error)
+            return self._go_on(work, conversion, error)
+
+    def refunded(self, conversion: Conversion, attempt: Attempt, refund: Refund) -> Next | None:
+        """The deposit is back, and its chain confirms it: another service may be attempted."""
+        error = f"{attempt.service_id} sent the deposit back: {refund.txid}"
+        with self._desk.ledger.begin() as work:
+            work.attempts.move(
+                conversion, attempt, AttemptState.REFUNDED, error=error, refused=True, refund_txid=refund.txid
+            )
+            amount = None if refund.amount is None else plain(refund.amount)
+            payload = {"serviceId": attempt.service_id, "txid": refund.txid, "amount": amount}
+            work.outbox.add(Event(events.CONVERSION_REFUNDED, payload, conversion.id))
+            return self._go_on(work, conversion, error)
+
+    def _go_on(self, work: Work, conversion: Conversion, error: str) -> Next | None:
+        """With the next service, or not at all where failover is switched off."""
+        if self._desk.policy_of(conversion).auto_failover:
+            due_at = work.now() + self._desk.timing.handover
+            work.conversions.move(conversion, State.EXECUTING, due_at=due_at, reason=error)
+            return Next.EXECUTE
+        work.outbox.add(Event(events.CONVERSION_FAILED, {"reason": error}, conversion.id))
+        # SETTLING and RECONCILING do not fail; what was followed here goes through EXECUTING first.
+        if conversion.state is not State.EXECUTING:
+            conversion = work.conversions.move(conversion, State.EXECUTING, release=False)
+        work.conversions.move(conversion, State.FAILED, reason=error)
         return None
+
+    def hold(self, conversion: Conversion, attempt: Attempt, reason: str) -> Next | None:
+        """The service holds the money (compliance, a refund under way): told at once, and a person's after a while."""
+        timing = self._desk.timing
+        with self._desk.ledger.begin() as work:
+            now = work.now()
+            deadline = (conversion.since if conversion.state is State.SETTLING else now) + timing.park
+            if now < deadline and reason != conversion.reason:
+                payload = {"serviceId": attempt.service_id, "reason": reason, "deadline": deadline.isoformat()}
+                work.outbox.add(Event(events.CONVERSION_HELD, payload, conversion.id))
+        if now >= deadline:
+            return self.park(conversion, reason)
+        return self.poll(conversion, reason, at_least=timing.poll_limit)
 
     def poll(self, conversion: Conversion, reason: str, at_least: timedelta = timedelta(0)) -> Next | None:
         """Look at the order again later."""
@@ -138,6 +167,7 @@ def becomes_executed(
             deposit_address=order.deposit.address,
             deposit_amount=order.deposit.amount,
             deposit_memo=order.deposit.memo,
+            deposit_valid_until=order.deposit.valid_until,
         )
     to_state = attempt.state
     nothing_filled = order is not None and order.status is OrderStatus.REJECTED

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from decimal import Decimal
+from functools import partial
+from typing import Any
 
 from converter.desk import Desk
 from converter.domain import events
 from converter.domain.addresses import check_address
 from converter.domain.conversions import Attempt, Conversion, OperationState
-from converter.domain.errors import ConverterError, IntegrityMismatch, InvalidRequest, OutcomeUnknown, ServiceError
+from converter.domain.errors import (
+    ClaimLost,
+    ConverterError,
+    IntegrityMismatch,
+    InvalidRequest,
+    OutcomeUnknown,
+    QuoteExpired,
+    ServiceError,
+)
 from converter.domain.events import Event
 from converter.domain.money import floor_unit, plain
 from converter.domain.orders import Deposit, OperationKind, Order
-from converter.ports import Deadline, Ledger, Sighting, Transfer
+from converter.domain.transfers import Payment, Sighting, Transfer
+from converter.ports import Deadline, Ledger, Wallet
 from converter.sending import Prepared, Sending
 
 log = logging.getLogger(__name__)
+
+_IN_TIME = timedelta(seconds=60)
+"""A deposit leaves at least this long before its order's end, or not at all."""
 
 
 class Depositing:
@@ -33,20 +48,37 @@ class Depositing:
         every error raised here leaves the attempt proven not executed; save ClaimLost, after which it is not ours.
         """
         deposit = self._checked(conversion, attempt, order)
-        wallet = self._desk.wallets[conversion.request.from_asset.network]
+        asset = conversion.request.from_asset
+        wallet = self._desk.wallets[asset.network]
         if not wallet.pays_itself:
             return self._by_hand(conversion, attempt, deposit), None
         deadline = Deadline.after(self._desk.timing.read.total_seconds())
+        payment = Payment(asset, deposit.address, deposit.amount, deposit.memo)
         try:
             place = wallet.account(deadline)
-            terms = wallet.terms(deposit.amount, deadline)
-        except OutcomeUnknown as error:  # a read: nothing was sent that could have an outcome
+            coins = wallet.prepare(payment, deadline)
+        except OutcomeUnknown as error:  # nothing was sent that could have an outcome
             raise ServiceError(attempt.service_id, "deposit", detail=str(error)) from error
-        target = (deposit.address, deposit.amount, deposit.memo)
-        with self._desk.ledger.begin() as work:
-            prepared = self._sending.prepare_step(work, conversion, attempt, OperationKind.DEPOSIT)
-            transfer = work.transfers.add(prepared.operation, place, lambda nonce: wallet.sign(target, nonce, terms))
+        try:
+            with self._desk.ledger.begin() as work:
+                prepared = self._sending.prepare_step(work, conversion, attempt, OperationKind.DEPOSIT)
+                sign = partial(self._sign, wallet, payment, coins)
+                transfer = work.transfers.add(prepared.operation, place, sign)
+        except ClaimLost:
+            # Rolled back for certain. After any other error the payment may be stored, so its coins stay set aside.
+            self._release(wallet, coins)
+            raise
         return prepared, transfer
+
+    @staticmethod
+    def _sign(wallet: Wallet, payment: Payment, coins: Any, nonce: int) -> Transfer:
+        return wallet.sign(payment, nonce, coins)
+
+    def _release(self, wallet: Wallet, coins: Any) -> None:
+        try:
+            wallet.release(coins, Deadline.after(self._desk.timing.read.total_seconds()))
+        except ConverterError as error:
+            log.warning("coins of a payment that was not stored stay set aside: %s", error)
 
     def keep_known(self, conversion: Conversion, attempt: Attempt) -> None:
         """Broadcast a deposit again that its chain has forgotten: the same bytes, so harmless."""
@@ -86,6 +118,8 @@ class Depositing:
 
         if deposit is None:
             raise mismatch("the service names no deposit address")
+        if deposit.valid_until is not None and self._desk.ledger.now() + _IN_TIME >= deposit.valid_until:
+            raise QuoteExpired(attempt.service_id, "deposit", detail="the deposit would come too late")
         if attempt.deposit_address and (deposit.address, deposit.memo) != (
             attempt.deposit_address,
             attempt.deposit_memo,

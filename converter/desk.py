@@ -64,7 +64,8 @@ class Desk:
 
     def wallet_for(self, asset: Asset) -> Wallet | None:
         """The wallet that pays deposits of this asset."""
-        return self.wallets.get(asset.network)
+        wallet = self.wallets.get(asset.network)
+        return wallet if wallet is not None and wallet.holds(asset) else None
 
     def can_deposit(self, service: GuardedService, asset: Asset) -> bool:
         """Whether a service that commits on our deposit could be paid; true for all others."""

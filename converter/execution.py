@@ -12,8 +12,8 @@ from converter.domain.errors import ClaimLost, Outcome, policy_of
 from converter.domain.events import Event
 from converter.domain.money import plain
 from converter.domain.policy import backoff
-from converter.domain.quotes import Quote
-from converter.ports import QuoteRow, Work
+from converter.domain.quotes import Quote, QuoteRow
+from converter.ports import Work
 from converter.sending import Prepared, Sending, Sent
 from converter.settlement import Settlement
 

@@ -72,7 +72,8 @@ class Planning:
     ) -> tuple[tuple[str, ...], ...]:
         (attempts, declined), reasons = before, dict[str, str]()
         eligible = []
-        recent = [one for one in attempts if one.state is AttemptState.NOT_EXECUTED and one.refused]
+        ended = (AttemptState.NOT_EXECUTED, AttemptState.REFUNDED)
+        recent = [one for one in attempts if one.state in ended and one.refused]
         refused = {one.service_id for one in recent if now - one.updated_at < policy.refused_for}
         for place in policy.services:
             if place.service_id not in self._desk.services:

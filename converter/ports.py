@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any, Protocol
 
 from converter.domain.coins import Asset
@@ -22,8 +21,9 @@ from converter.domain.conversions import (
     State,
 )
 from converter.domain.events import Event
-from converter.domain.orders import Capabilities, Order, OrderRef, OrderRequest
-from converter.domain.quotes import Quote, QuoteRequest
+from converter.domain.orders import Capabilities, Order, OrderRef, OrderRequest, Refund
+from converter.domain.quotes import Quote, QuoteRequest, QuoteRow
+from converter.domain.transfers import Payment, Sighting, Transfer
 
 
 @dataclass(frozen=True)
@@ -71,38 +71,13 @@ class ConversionService(Protocol):
         """Place the order; moves money where `commits_on` is the order. Integrity of the answer is checked."""
 
     def advance_order(self, order: Order, deadline: Deadline) -> Order:
-        """Take the next step at the same service (approve, withdraw). Moves money. Uses `order.ref.step_key`."""
+        """Take the next step there (approve, second trade, withdraw), under the key in `order.ref`. Moves money."""
 
     def find_order(self, ref: OrderRef, deadline: Deadline) -> Order | None:
-        """Look an order up, its second step included. None only when the service is certain that it has none."""
+        """Look an order up, its later steps included. None only when the service is certain that it has none."""
 
     def check_health(self, deadline: Deadline) -> None:
         """Make a cheap harmless call; raises ServiceError when the service is not fit for use."""
-
-
-class Sighting(StrEnum):
-    """What a chain knows of a transaction."""
-
-    UNKNOWN = "unknown"
-    PENDING = "pending"
-    CONFIRMED = "confirmed"
-    FAILED = "failed"
-    """Mined, but reverted: nothing was transferred."""
-    REPLACED = "replaced"
-    """Another transaction took its place (same nonce): it can never be mined."""
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """A signed, stored payment of a deposit. `raw` is empty for a wallet that pays outside this system."""
-
-    chain: str
-    account: str
-    nonce: int
-    raw: str
-    txid: str
-    address: str
-    amount: Decimal
 
 
 class Wallet(Protocol):
@@ -112,14 +87,20 @@ class Wallet(Protocol):
     def pays_itself(self) -> bool:
         """False where a person pays and reports the transaction."""
 
+    def holds(self, asset: Asset) -> bool:
+        """Whether it pays this asset; no network."""
+
     def account(self, deadline: Deadline) -> tuple[str, str, int]:
         """Chain, account, and the account's next nonce there (a floor for the ledger's own count)."""
 
-    def terms(self, amount: Decimal, deadline: Deadline) -> Any:
-        """Read what signing needs (fees) and check the balance. Raises ServiceRejected when funds are short."""
+    def prepare(self, payment: Payment, deadline: Deadline) -> Any:
+        """Read what signing needs and check the balance; may set coins aside. ServiceRejected when funds are short."""
 
-    def sign(self, transfer_to: tuple[str, Decimal, str], nonce: int, terms: Any) -> Transfer:
-        """Sign a payment to (address, amount, memo). No network, no effect."""
+    def sign(self, payment: Payment, nonce: int, prepared: Any) -> Transfer:
+        """Sign what was prepared. No network, no effect."""
+
+    def release(self, prepared: Any, deadline: Deadline) -> None:
+        """Free the coins that `prepare` set aside, for a payment that was never stored."""
 
     def broadcast(self, transfer: Transfer, deadline: Deadline) -> None:
         """Hand a stored transaction to the chain; repeating is harmless. Raises OutcomeUnknown when in doubt."""
@@ -127,25 +108,8 @@ class Wallet(Protocol):
     def observe(self, transfer: Transfer, deadline: Deadline) -> Sighting:
         """What the chain knows of it."""
 
-
-@dataclass(frozen=True)
-class QuoteRow:
-    """A service's answer in a round of asking, as the ledger keeps it. `quote` is None for a refusal."""
-
-    id: int
-    conversion_id: str
-    round: int
-    service_id: str
-    quote: Quote | None
-    error: str
-    elapsed_ms: int
-    asked_at: datetime
-    failed: bool = False
-    """The service did not answer as it should (a refusal is no failure)."""
-    minimum: Decimal | None = None
-    """The service's minimum, when the amount was below it."""
-    rank: int | None = None
-    """Its place in the order of attempts, from 0; None when it may not be attempted."""
+    def received(self, asset: Asset, refund: Refund, deadline: Deadline) -> Decimal | None:
+        """What a refund's transaction paid to its address, once confirmed; None before. Raises ServiceError."""
 
 
 class Conversions(Protocol):
@@ -207,6 +171,12 @@ class Attempts(Protocol):
 
     def of(self, conversion_id: str) -> list[Attempt]:
         """Attempts of a conversion, first to last."""
+
+    def find(self, service_id: str, order_id: str, reference: str) -> str | None:
+        """The unfinished conversion with an attempt of this key or, failing that, of this order id at the service."""
+
+    def of_refund(self, txid: str) -> Attempt | None:
+        """The attempt whose deposit came back in this transaction."""
 
     def operations(self, attempt_id: int) -> list[Operation]:
         """Operations of an attempt, first to last."""
@@ -281,6 +251,13 @@ class Work(Protocol):
 
     def statistics(self) -> dict[str, Any]:
         """Counts by service and in all."""
+
+
+class Counter(Protocol):
+    """Numbers that strictly increase over all processes (nonces)."""
+
+    def next(self, name: str, at_least: int) -> int:
+        """The next number of this name: the last one plus 1, or `at_least` if that is more."""
 
 
 class Ledger(Protocol):

@@ -13,8 +13,8 @@ from converter.domain.conversions import Conversion, State
 from converter.domain.errors import AmountOutOfRange, BreakerRefused, ServiceError, policy_of
 from converter.domain.events import Event
 from converter.domain.money import plain
-from converter.domain.quotes import Quote, QuoteRequest
-from converter.ports import Deadline, QuoteRow
+from converter.domain.quotes import Quote, QuoteRequest, QuoteRow
+from converter.ports import Deadline
 
 
 class Quoting:

@@ -13,7 +13,8 @@ from converter.desk import Desk, order_request
 from converter.domain.conversions import Attempt, Conversion, Operation
 from converter.domain.errors import ConverterError, Outcome
 from converter.domain.orders import OperationKind, OperationRule, Order, OrderRef, OrderStatus, step_done
-from converter.ports import Deadline, Sighting
+from converter.domain.transfers import Sighting
+from converter.ports import Deadline, Work
 
 PAUSES = (2.0, 5.0, 15.0, 30.0, 60.0)
 """Seconds between looks at the same unknown operation."""
@@ -45,7 +46,7 @@ class Reconciliation:
         if operation.kind is OperationKind.DEPOSIT:
             return self._deposit(conversion, operation)
         try:
-            order = self.look(conversion, attempt, operation)
+            order = self.look(conversion, attempt)
         except ConverterError as error:
             return Finding(Outcome.UNKNOWN, error=str(error), absences=operation.absences)
         if order is not None and step_done(operation.kind, order.status):
@@ -53,13 +54,12 @@ class Reconciliation:
         rule = self._desk.services[attempt.service_id].capabilities.rules[operation.kind]
         return _absent(rule, operation, asked_at, order)
 
-    def look(self, conversion: Conversion, attempt: Attempt, operation: Operation | None) -> Order | None:
+    def look(self, conversion: Conversion, attempt: Attempt) -> Order | None:
         """Ask the service for the order of an attempt."""
+        with self._desk.ledger.begin() as work:
+            ref = order_ref(work, conversion, attempt)
         service = self._desk.services[attempt.service_id]
-        return service.find_order(
-            order_ref(conversion, attempt, operation),
-            Deadline.after(self._desk.timing.read.total_seconds()),
-        )
+        return service.find_order(ref, Deadline.after(self._desk.timing.read.total_seconds()))
 
     def _deposit(self, conversion: Conversion, operation: Operation) -> Finding:
         wallet = self._desk.wallets[conversion.request.from_asset.network]
@@ -78,13 +78,19 @@ class Reconciliation:
         return Finding(Outcome.UNKNOWN, error=f"the chain says {sighting}: {transfer.txid}")
 
 
-def order_ref(conversion: Conversion, attempt: Attempt, operation: Operation | None) -> OrderRef:
-    """How the order of an attempt is found; the operation's key finds its second step."""
-    second = operation is not None and operation.kind in (OperationKind.APPROVAL, OperationKind.WITHDRAWAL)
+def order_ref(work: Work, conversion: Conversion, attempt: Attempt) -> OrderRef:
+    """How the order of an attempt is found; the keys of its latest operations find its later steps."""
+    latest = {one.kind: one for one in work.attempts.operations(attempt.id)}
+    step = latest.get(OperationKind.WITHDRAWAL) or latest.get(OperationKind.APPROVAL)
+    trade, deposit = latest.get(OperationKind.TRADE), latest.get(OperationKind.DEPOSIT)
+    transfer = work.transfers.of(deposit) if deposit is not None else None
     return OrderRef(
         request=order_request(conversion, attempt),
         service_order_id=attempt.service_order_id,
-        step_key=operation.key if operation is not None and second else None,
+        step_key=step.key if step is not None else None,
+        trade_key=trade.key if trade is not None else None,
+        deposit=attempt.deposit,
+        deposit_txid=transfer.txid if transfer is not None else "",
     )
 
 

@@ -11,9 +11,10 @@ from converter.domain.conversions import Conversion, State
 from converter.domain.events import Event
 from converter.domain.money import plain
 from converter.domain.policy import RoutingPolicy
+from converter.domain.quotes import QuoteRow
 from converter.domain.routing import Offer, by_weight, rank
 from converter.planning import wait
-from converter.ports import QuoteRow, Work
+from converter.ports import Work
 from converter.quoting import is_refusal
 
 _ROUNDS_HEARD = 5

@@ -28,7 +28,8 @@ from converter.domain.errors import ConverterError, IntegrityMismatch, Outcome, 
 from converter.domain.money import EXACT, floor_unit, plain
 from converter.domain.orders import OperationKind, Order
 from converter.domain.quotes import Quote
-from converter.ports import Deadline, Transfer, Work
+from converter.domain.transfers import Transfer
+from converter.ports import Deadline, Work
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ class Sending:
             deposit_address="",
             deposit_amount=None,
             deposit_memo="",
+            deposit_valid_until=None,
+            refund_txid=None,
             refused=False,
             error="",
             created_at=now,

@@ -17,8 +17,9 @@ from converter.domain.errors import (
     ServiceError,
     ServiceRejected,
 )
-from converter.domain.orders import NEXT_STEP, OperationKind, Order, OrderStatus
+from converter.domain.orders import BOUND_STEPS, NEXT_STEP, OperationKind, Order, OrderStatus
 from converter.reconciliation import Finding, Reconciliation, order_ref
+from converter.refunding import Refunding
 from converter.sending import NO_TIME, Prepared, Sending, Sent
 
 _FOLLOWED = (State.SETTLING, State.RECONCILING, State.NEEDS_REVIEW)
@@ -33,6 +34,7 @@ class Settlement:
         self._reconciliation = reconciliation
         self._closing = Closing(desk)
         self._depositing = Depositing(desk, sending)
+        self._refunding = Refunding(desk)
 
     def settle(self, conversion_id: str) -> Next | None:
         """Look at a conversion whose money is under way, and take it further. May move money."""
@@ -63,11 +65,11 @@ class Settlement:
         if operation.state is OperationState.PREPARED:
             finding = self._reconciliation.find(conversion, attempt, operation)
             return self._decide(conversion, Prepared(attempt, operation, NO_TIME), finding)
-        if operation.state is OperationState.NOT_EXECUTED and operation.kind is not OperationKind.WITHDRAWAL:
+        if operation.state is OperationState.NOT_EXECUTED and operation.kind not in BOUND_STEPS:
             # Proven, but its owner died before the attempt was freed.
             return self._closing.free(conversion, attempt, operation.error, refused=False)
         try:
-            order = self._reconciliation.look(conversion, attempt, operation)
+            order = self._reconciliation.look(conversion, attempt)
         except ConverterError as error:
             return self._closing.poll_unseen(conversion, str(error))
         if order is None:
@@ -125,8 +127,13 @@ class Settlement:
             return self._closing.complete(conversion, attempt, order)
         if order.status in (OrderStatus.REJECTED, OrderStatus.EXPIRED):
             return self._closed(conversion, attempt, order)
-        if order.status in (OrderStatus.REFUNDED, OrderStatus.HELD):
-            return self._held(conversion, order)
+        if order.status is OrderStatus.REFUNDED:
+            refund, missing = self._refunding.confirmed(conversion, attempt, order)
+            if refund is not None:
+                return self._closing.refunded(conversion, attempt, refund)
+            return self._closing.hold(conversion, attempt, missing)
+        if order.status is OrderStatus.HELD:
+            return self._closing.hold(conversion, attempt, f"the service holds the order: {order.detail}")
         step = NEXT_STEP.get(order.status)
         if step is OperationKind.DEPOSIT and self._is_taken(attempt, step):
             self._depositing.keep_known(conversion, attempt)
@@ -146,7 +153,7 @@ class Settlement:
     def _advance(self, conversion: Conversion, attempt: Attempt, order: Order, step: OperationKind) -> Next | None:
         with self._desk.ledger.begin() as work:
             prepared = self._sending.prepare_step(work, conversion, attempt, step)
-        ref = order_ref(conversion, attempt, prepared.operation)
+            ref = order_ref(work, conversion, attempt)
         ref = replace(ref, service_order_id=order.ref.service_order_id or ref.service_order_id)
         sent = self._sending.advance(conversion, prepared, replace(order, ref=ref))
         return self.after_send(conversion, prepared, sent)
@@ -165,7 +172,7 @@ class Settlement:
     def _by_hand(self, conversion: Conversion, prepared: Prepared) -> Next | None:
         """A deposit that a person pays: the order itself tells when it arrived."""
         try:
-            order = self._reconciliation.look(conversion, prepared.attempt, None)
+            order = self._reconciliation.look(conversion, prepared.attempt)
         except ConverterError as error:
             return self._closing.poll(conversion, str(error))
         if order is None or order.status is OrderStatus.AWAITING_DEPOSIT:
@@ -186,12 +193,12 @@ class Settlement:
                 for one in work.attempts.operations(attempt.id)
                 if one.kind is operation.kind and one.state is OperationState.NOT_EXECUTED
             ]
-        if operation.kind is not OperationKind.WITHDRAWAL:
+        if operation.kind not in BOUND_STEPS:
             return self._closing.free(conversion, attempt, error, refused=refused)
-        # The trade is done: only this service can pay out, so it is asked again, and then a person.
+        # The first trade is done: only this service can go on, so it is asked again, and then a person.
         # An exchange that was away or over its limit has not refused; it is only asked less and less often.
-        if sum(_is_refusal(one) for one in before) >= _WITHDRAWALS:
-            return self._closing.park(conversion, f"the service refuses the withdrawal: {error}")
+        if sum(_is_refusal(one) for one in before) >= _REFUSED_STEPS:
+            return self._closing.park(conversion, f"the service refuses the {operation.kind}: {error}")
         return self._closing.poll(conversion, error, at_least=timedelta(seconds=min(300, 10 * len(before))))
 
     def _closed(self, conversion: Conversion, attempt: Attempt, order: Order) -> Next | None:
@@ -203,31 +210,29 @@ class Settlement:
         return self._closing.free(conversion, attempt, f"{attempt.service_id}: {order.status} {order.detail}")
 
     def _may_have_moved(self, attempt: Attempt, operation: Operation) -> bool:
+        if operation.kind in BOUND_STEPS:
+            return True  # even refused: it stands behind a trade
         rule = self._desk.services[attempt.service_id].capabilities.rules[operation.kind]
         later_step = operation.kind is not OperationKind.ORDER
         return later_step and rule.moves_money and operation.state is not OperationState.NOT_EXECUTED
 
-    def _held(self, conversion: Conversion, order: Order) -> Next | None:
-        if order.status is OrderStatus.REFUNDED:
-            return self._closing.park(conversion, f"the service sent the deposit back: {order.txid} {order.detail}")
-        reason = f"the service holds the order: {order.detail}"
-        with self._desk.ledger.begin() as work:
-            held_for = work.now() - conversion.since
-        if held_for > self._desk.timing.park:
-            return self._closing.park(conversion, reason)
-        return self._closing.poll(conversion, reason, at_least=self._desk.timing.poll_limit)
-
     def _look_again(self, conversion: Conversion, attempt: Attempt, operation: Operation) -> Next | None:
-        """A parked conversion: nothing is sent any more, but a payout that turns up completes it."""
+        """A parked conversion: nothing is sent for it any more, but a payout that turns up completes it, and a refund
+        that is confirmed frees it."""
         try:
-            order = self._reconciliation.look(conversion, attempt, operation)
+            order = self._reconciliation.look(conversion, attempt)
         except ConverterError:
             order = None
-        if order is None or order.status is not OrderStatus.SETTLED:
+        if order is None or not self._is_over(conversion, attempt, order):
             return self._closing.stay_parked(conversion)
         if operation.state is OperationState.PREPARED:
             return self._executed(conversion, Prepared(attempt, operation, NO_TIME), order)
-        return self._closing.complete(conversion, attempt, order)
+        return self._follow(conversion, attempt, order)
+
+    def _is_over(self, conversion: Conversion, attempt: Attempt, order: Order) -> bool:
+        if order.status is OrderStatus.REFUNDED:
+            return self._refunding.confirmed(conversion, attempt, order)[0] is not None
+        return order.status is OrderStatus.SETTLED
 
 
 _REFUSAL_KINDS: tuple[type[ServiceError], ...] = (
@@ -243,5 +248,5 @@ def _is_refusal(operation: Operation) -> bool:
     return any(name in operation.error for name in _REFUSALS)
 
 
-_WITHDRAWALS = 5
-"""Refusals of a withdrawal after which a person is asked."""
+_REFUSED_STEPS = 5
+"""Refusals of a second trade or of a withdrawal after which a person is asked."""

@@ -20,8 +20,7 @@ from converter.domain.conversions import (
 from converter.domain.intake import conversion_id
 from converter.domain.orders import OperationKind, OrderRequest
 from converter.domain.policy import RoutingPolicy, ServicePolicy
-from converter.domain.quotes import Fee, Quote, QuoteRequest
-from converter.ports import QuoteRow
+from converter.domain.quotes import Fee, Quote, QuoteRequest, QuoteRow
 
 START = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 ETH = asset("ETH")
@@ -81,6 +80,8 @@ def an_attempt(conversion: Conversion | str, number: int = 1, service_id: str = 
         "deposit_address": "",
         "deposit_amount": None,
         "deposit_memo": "",
+        "deposit_valid_until": None,
+        "refund_txid": None,
         "refused": False,
         "error": "",
         "created_at": START,

@@ -27,9 +27,11 @@ from converter.domain.orders import (
     OrderRef,
     OrderRequest,
     OrderStatus,
+    Refund,
 )
 from converter.domain.quotes import Fee, Quote, QuoteRequest
-from converter.ports import Deadline, Ledger, Sighting, Transfer, Work
+from converter.domain.transfers import Payment, Sighting, Transfer
+from converter.ports import Deadline, Ledger, Work
 from tests.builders import START, seconds
 
 
@@ -169,6 +171,7 @@ RULES: dict[OperationKind, dict[OperationKind, OperationRule]] = {
     },
     OperationKind.ORDER: {
         OperationKind.ORDER: OperationRule(moves_money=True, quiet=seconds(20), absences=2),
+        OperationKind.TRADE: OperationRule(moves_money=True, quiet=seconds(20), absences=2),
         OperationKind.WITHDRAWAL: OperationRule(moves_money=True, quiet=seconds(600), absences=3),
     },
     OperationKind.APPROVAL: {
@@ -198,6 +201,9 @@ class Booked:
     deposited: list[str] = field(default_factory=list)
     payouts: list[str] = field(default_factory=list)
     """Keys of what was paid out: two entries are a double payment."""
+    trades: list[str] = field(default_factory=list)
+    """Keys of second trades."""
+    refund: Refund | None = None
 
 
 class ScriptedService(Script):
@@ -217,6 +223,10 @@ class ScriptedService(Script):
         self.quote_life = seconds(60)
         self.supported = True
         self.pays_out = True
+        self.refunds = False
+        """Whether it sends deposits back instead of paying out."""
+        self.legs = 1
+        """Trades of an exchange until it may be withdrawn."""
         self.orders: dict[str, Booked] = {}
 
     @property
@@ -263,12 +273,16 @@ class ScriptedService(Script):
             if commits_on is OperationKind.DEPOSIT:
                 digest = hashlib.sha256(f"{self.service_id}:{order.key}".encode()).hexdigest()
                 booked.deposit = Deposit(eip55("0x" + digest[:40]), order.amount)
+            if self.legs == 2:
+                booked.status = OrderStatus.HALFWAY
             self.orders[order.key] = booked
             return self._shown(booked, OrderRef(order))
 
         return self.play("place", do)
 
     def advance_order(self, order: Order, deadline: Deadline) -> Order:
+        if order.status is OrderStatus.HALFWAY:
+            return self._trade(order)
         key = order.ref.step_key
         assert key, "a second step without our key"
 
@@ -286,6 +300,18 @@ class ScriptedService(Script):
 
         return self.play("advance", do)
 
+    def _trade(self, order: Order) -> Order:
+        key = order.ref.trade_key
+        assert key, "a second trade without our key"
+
+        def do() -> Order:
+            booked = self.orders[order.ref.request.key]
+            booked.trades.append(key)
+            booked.status = OrderStatus.FILLED
+            return self._shown(booked, order.ref)
+
+        return self.play("trade", do)
+
     def find_order(self, ref: OrderRef, deadline: Deadline) -> Order | None:
         def do() -> Order | None:
             booked = self.orders.get(ref.request.key)
@@ -301,6 +327,10 @@ class ScriptedService(Script):
         """A payment reached one of our deposit addresses."""
         for booked in self.orders.values():
             if booked.deposit is not None and booked.deposit.address == address:
+                if self.refunds:
+                    booked.status = OrderStatus.REFUNDED
+                    booked.refund = Refund("pool", booked.request.amount, f"back-{txid[:20]}")
+                    return True
                 if txid not in booked.deposited:
                     booked.deposited.append(txid)
                     booked.payouts.append(txid)
@@ -320,6 +350,7 @@ class ScriptedService(Script):
             filled=booked.request.net if self.capabilities.commits_on is OperationKind.ORDER else None,
             delivered=booked.request.net if settled else None,
             txid=f"payout-{booked.payouts[0]}" if settled and booked.payouts else "",
+            refund=booked.refund,
         )
 
 
@@ -336,22 +367,36 @@ class ScriptedWallet(Script):
         self.balance = Decimal(1000)
         self.mined: dict[int, Transfer] = {}
         self.broadcasts: list[Transfer] = []
+        self.set_aside = 0
+        """Payments whose coins were prepared and not released."""
+        self.refunds: dict[str, Decimal] = {}
+        """What came back, by confirmed transaction."""
 
     def account(self, deadline: Deadline) -> tuple[str, str, int]:
         return self.play("account", lambda: ("chain", "pool", len(self.mined)))
 
-    def terms(self, amount: Decimal, deadline: Deadline) -> Any:
+    def holds(self, asset: Asset) -> bool:
+        return True
+
+    def prepare(self, payment: Payment, deadline: Deadline) -> Any:
         def do() -> str:
-            if amount > self.balance:
-                raise ServiceRejected("wallet", "terms", detail="the wallet does not hold it")
-            return "fee"
+            if payment.amount > self.balance:
+                raise ServiceRejected("wallet", "prepare", detail="the wallet does not hold it")
+            self.set_aside += 1
+            return "coins"
 
-        return self.play("terms", do)
+        return self.play("prepare", do)
 
-    def sign(self, transfer_to: tuple[str, Decimal, str], nonce: int, terms: Any) -> Transfer:
-        address, amount, memo = transfer_to
-        raw = f"{nonce}|{address}|{amount}|{memo}"
+    def sign(self, payment: Payment, nonce: int, prepared: Any) -> Transfer:
+        address, amount = payment.address, payment.amount
+        raw = f"{nonce}|{address}|{amount}|{payment.memo}"
         return Transfer("chain", "pool", nonce, raw, hashlib.sha256(raw.encode()).hexdigest(), address, amount)
+
+    def release(self, prepared: Any, deadline: Deadline) -> None:
+        def do() -> None:
+            self.set_aside -= 1
+
+        self.play("release", do)
 
     def broadcast(self, transfer: Transfer, deadline: Deadline) -> None:
         def do() -> None:
@@ -370,6 +415,9 @@ class ScriptedWallet(Script):
             return Sighting.CONFIRMED if mined.txid == transfer.txid else Sighting.REPLACED
 
         return self.play("observe", do)
+
+    def received(self, asset: Asset, refund: Refund, deadline: Deadline) -> Decimal | None:
+        return self.play("received", lambda: self.refunds.get(refund.txid))
 
 
 # --- A ledger that dies ----------------------------------------------------------------------------------------------

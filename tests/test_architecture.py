@@ -28,7 +28,7 @@ PARAMETERS = 5
 OUTER_MODULES = {"__init__", "ports", "client", "enqueue", "settings", "bootstrap", "own_settings"}
 """Modules directly in `converter/` that are no use-cases."""
 
-SERVICE_TOOLS = {"__init__", "base"}
+SERVICE_TOOLS = {"__init__", "base", "callbacks"}
 """Modules of `converter/services/` that are no service."""
 
 EXACT_MODULES = {"money", "quotes", "orders", "conversions", "routing"}

@@ -20,6 +20,7 @@ from converter.domain.conversions import (
 )
 from converter.domain.errors import ClaimLost
 from converter.domain.orders import OperationKind
+from converter.ledger.lookups import find_conversion
 from converter.ledger.tables import attempts, conversions, operations
 
 
@@ -85,6 +86,15 @@ class SqlAttempts:
         """Attempts of a conversion, first to last."""
         query = sa.select(attempts).where(attempts.c.conversion_id == conversion_id).order_by(attempts.c.number)
         return [_attempt(row) for row in self._connection.execute(query)]
+
+    def find(self, service_id: str, order_id: str, reference: str) -> str | None:
+        """The unfinished conversion with an attempt of this key or, failing that, of this order id at the service."""
+        return find_conversion(self._connection, service_id, order_id, reference)
+
+    def of_refund(self, txid: str) -> Attempt | None:
+        """The attempt whose deposit came back in this transaction."""
+        row = self._connection.execute(sa.select(attempts).where(attempts.c.refund_txid == txid)).one_or_none()
+        return None if row is None else _attempt(row)
 
     def operations(self, attempt_id: int) -> list[Operation]:
         """Operations of an attempt, first to last."""

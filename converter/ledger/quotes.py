@@ -14,9 +14,8 @@ from sqlalchemy.engine import Connection, Row
 
 from converter.domain.coins import asset
 from converter.domain.money import plain
-from converter.domain.quotes import Fee, Quote, QuoteRequest
+from converter.domain.quotes import Fee, Quote, QuoteRequest, QuoteRow
 from converter.ledger.tables import conversions, quotes
-from converter.ports import QuoteRow
 
 _LOOK_BACK = 20
 

@@ -23,7 +23,7 @@ from converter.ledger.quotes import SqlQuotes
 from converter.ledger.statistics import read_statistics
 from converter.ledger.transfers import SqlTransfers
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """The newest migration; workers refuse to run on any other schema."""
 
 

@@ -159,6 +159,8 @@ attempts = sa.Table(
     sa.Column("deposit_address", sa.String(200), nullable=False),
     sa.Column("deposit_amount", Money),
     sa.Column("deposit_memo", sa.String(200), nullable=False),
+    sa.Column("deposit_valid_until", Utc),
+    sa.Column("refund_txid", sa.String(200)),
     sa.Column("refused", sa.Boolean, nullable=False),
     sa.Column("error", Note, nullable=False),
     sa.Column("created_at", Utc, nullable=False),
@@ -166,6 +168,7 @@ attempts = sa.Table(
     sa.UniqueConstraint("conversion_id", "number", name="attempt_number"),
     sa.Index("one_open_attempt", "conversion_id", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN),
     sa.Index("attempts_service", "service_id", "id"),
+    sa.Index("one_attempt_per_refund", "refund_txid", unique=True),
 )
 
 operations = sa.Table(
@@ -211,6 +214,13 @@ transfers = sa.Table(
     sa.Column("created_at", Utc, nullable=False),
     sa.UniqueConstraint("chain", "account", "nonce", name="one_transfer_per_nonce"),
     sa.UniqueConstraint("chain", "txid", name="one_operation_per_transaction"),
+)
+
+counters = sa.Table(
+    "counters",
+    metadata,
+    sa.Column("name", sa.String(100), primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
 )
 
 events = sa.Table(

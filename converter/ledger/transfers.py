@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from converter.domain.conversions import Operation
+from converter.domain.transfers import Transfer
 from converter.ledger.tables import transfers
-from converter.ports import Transfer
 
 
 def _transfer(row: Row[Any]) -> Transfer:

@@ -16,10 +16,12 @@ from converter.domain.conversions import Attempt, AttemptState, Conversion, Oper
 from converter.domain.events import Event
 from converter.domain.orders import OperationKind
 from converter.domain.policy import RoutingPolicy
+from converter.domain.quotes import QuoteRow
+from converter.domain.transfers import Transfer
 from converter.execution import Execution
 from converter.guard import GuardedService
 from converter.planning import Plan, Planning
-from converter.ports import Ledger, QuoteRow, Transfer, Wallet
+from converter.ports import Ledger, Wallet
 from converter.quoting import Quoting
 from converter.reconciliation import Reconciliation
 from converter.selecting import Selecting

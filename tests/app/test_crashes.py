@@ -120,7 +120,7 @@ def test_deaths_one_after_the_other_do_not_add_up(house: House) -> None:
             break
         house.wait_until_due(cid)
         try:
-            house.sweep(f"worker-{number}", FragileLedger(house.ledger, 4 + number % 4))
+            house.sweep(f"worker-{number}", FragileLedger(house.ledger, 6 + number % 4))
         except Crash:
             continue
     assert house.get(cid).state is State.COMPLETED

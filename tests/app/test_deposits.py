@@ -13,7 +13,7 @@ from converter.domain import events
 from converter.domain.conversions import AttemptState, OperationState, State
 from converter.domain.errors import OutcomeUnknown, ServiceRejected, ServiceUnavailable
 from converter.domain.orders import Deposit, OperationKind, Order, OrderStatus
-from converter.ports import Sighting, Transfer
+from converter.domain.transfers import Sighting, Transfer
 from converter.wallets.manual import ManualWallet
 from tests.app.house import APPROVAL, DEPOSIT, House
 from tests.builders import BTC_ADDRESS, ETH_ADDRESS, seconds
@@ -101,7 +101,7 @@ def test_a_transfer_that_the_chain_lost_is_broadcast_again_until_it_is_seen(hous
     assert done.service_id == "alpha"
     assert house.wallet.count("broadcast") == 4
     assert len(alpha.payouts) == 1
-    assert house.wallet.count("terms") == 1, "it is signed once"
+    assert house.wallet.count("prepare") == 1, "it is signed once"
 
 
 def test_a_second_transfer_is_never_made_for_an_order(house: House) -> None:
@@ -209,7 +209,7 @@ def test_a_wallet_short_of_funds_leaves_the_swap_with_nothing_prepared(house: Ho
     assert len(house.payouts()) == 1
 
 
-@pytest.mark.parametrize("read", ["account", "terms"])
+@pytest.mark.parametrize("read", ["account", "prepare"])
 @pytest.mark.parametrize("error", [ServiceUnavailable, OutcomeUnknown, ServiceRejected])
 def test_a_node_that_is_down_before_anything_is_prepared_leaves_the_swap(
     house: House, read: str, error: type[Exception]
@@ -251,7 +251,7 @@ def test_a_deposit_is_not_prepared_by_an_owner_that_lost_its_claim(house: House)
         house.clock.forward(31)
         house.office("b").execution.execute(cid)
 
-    house.wallet.on("terms", first(taken_over))
+    house.wallet.on("prepare", first(taken_over))
     assert house.office("a").execution.execute(cid) is None
     assert house.finish(cid, "b").state is State.COMPLETED
     assert len(house.wallet.mined) == 1
@@ -261,7 +261,7 @@ def test_a_deposit_is_not_prepared_by_an_owner_that_lost_its_claim(house: House)
 def test_a_deposit_is_not_prepared_by_an_owner_whose_lease_ran_out(house: House) -> None:
     swap(house)
     cid = house.executing()
-    house.wallet.on("terms", first(lambda: house.clock.forward(31)))
+    house.wallet.on("prepare", first(lambda: house.clock.forward(31)))
     assert house.office("a").execution.execute(cid) is None
     assert house.wallet.broadcasts == []
     assert len(house.operations(cid)) == 1

@@ -95,7 +95,7 @@ def test_nothing_is_asked_of_a_service_while_a_transaction_is_open(house: House,
 
     for operation in ("quote", "place", "advance", "find"):
         service.always(operation, note)
-    for operation in ("account", "terms", "broadcast", "observe"):
+    for operation in ("account", "prepare", "broadcast", "observe"):
         house.wallet.always(operation, note)
     cid = house.receive()
     house.begin(cid)

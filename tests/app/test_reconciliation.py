@@ -392,7 +392,7 @@ def test_a_crash_between_the_proof_of_absence_and_the_failover_loses_nothing(hou
     if kind is EXCHANGE:  # the first of its two absences
         house.look(cid)
     house.wait_until_due(cid)
-    fragile = FragileLedger(house.ledger, dies_at=3)  # claim, read the operation, record the absence
+    fragile = FragileLedger(house.ledger, dies_at=4)  # claim, read the operation twice, record the absence
     with pytest.raises(Crash):
         house.office("a", fragile).settlement.settle(cid)
     assert house.operations(cid)[0].state is OperationState.NOT_EXECUTED

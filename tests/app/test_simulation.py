@@ -89,7 +89,7 @@ class World:
             for operation in ("quote", "find"):
                 service.always(operation, self.act(READING))
         house.wallet.always("broadcast", self.act(CHANGING))
-        for operation in ("account", "terms", "observe"):
+        for operation in ("account", "prepare", "observe"):
             house.wallet.always(operation, self.act(READING))
         self.cids = [house.receive(number) for number in range(1, CONVERSIONS + 1)]
 

@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 from sqlalchemy.engine import Engine
 
+from converter.domain.quotes import QuoteRow
 from converter.ledger.repository import SqlLedger
-from converter.ports import QuoteRow
 from tests.builders import START, a_quote, a_request, a_row, an_id
 
 

@@ -12,9 +12,9 @@ from sqlalchemy.engine import Engine
 
 from converter.domain.conversions import Operation, State
 from converter.domain.orders import OperationKind
+from converter.domain.transfers import Transfer
 from converter.ledger.repository import SqlLedger
 from converter.ledger.tables import transfers
-from converter.ports import Transfer
 from tests.builders import ETH_ADDRESS, START, a_request, an_attempt, an_id, an_operation, seconds
 
 PLACE = ("evm:1", "0xPool", 0)
