@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from eth_account import Account
 
+from converter.domain.coins import Asset, asset
 from converter.domain.errors import (
+    AuthenticationFailed,
     ConfigurationError,
     ConverterError,
     Outcome,
@@ -23,17 +25,22 @@ from converter.domain.errors import (
     ServiceUnavailable,
     policy_of,
 )
-from converter.ports import Deadline, Sighting, Transfer
-from converter.sandbox.credentials import EVM_CHAIN_ID, EVM_WALLET_KEY
+from converter.domain.money import from_units
+from converter.domain.orders import Refund
+from converter.domain.transfers import Payment, Sighting, Transfer
+from converter.ports import Deadline
+from converter.sandbox.credentials import EVM_CHAIN_ID, EVM_WALLET_KEY, USDT_CONTRACT
 from converter.sandbox.faults import parse_faults
 from converter.sandbox.rawtx import decode_transaction
 from converter.sandbox.server import Sandbox
-from converter.wallets.evm import EvmWallet, Terms
+from converter.wallets.evm import EvmNetwork, EvmWallet, Terms
+from converter.wallets.evm_tokens import TRANSFER_TOPIC, transfer_call
 from tests.services.socket_server import Peer, Script, SocketServer, answer, silent
 
 ADDRESS = "0x52908400098527886E0F7030069857D2E4169EE7"
 GWEI = 10**9
-TERMS = Terms(fee_per_gas=19 * GWEI, tip_per_gas=GWEI)
+TERMS = Terms(fee_per_gas=17 * GWEI, tip_per_gas=GWEI)
+ETH, USDT = asset("ETH"), asset("USDT", "ETH")
 WEI = Decimal(1).scaleb(-18)
 WAIT = 0.4
 
@@ -54,8 +61,9 @@ def still() -> Iterator[Sandbox]:
 
 def a_wallet(world: Sandbox | SocketServer | str, **changes: Any) -> EvmWallet:
     url = world if isinstance(world, str) else f"{world.url}/evm" if isinstance(world, Sandbox) else world.url
-    given = {"rpc_url": url, "private_key": EVM_WALLET_KEY, "chain_id": EVM_CHAIN_ID, **changes}
-    return EvmWallet(**given)
+    given = {"network": "ETH", "chain_id": EVM_CHAIN_ID, "confirmations": 1, "tokens": {"USDT": USDT_CONTRACT}}
+    key = changes.pop("private_key", EVM_WALLET_KEY)
+    return EvmWallet(url, key, EvmNetwork(**{**given, **changes}))
 
 
 def soon() -> Deadline:
@@ -63,7 +71,11 @@ def soon() -> Deadline:
 
 
 def sign(wallet: EvmWallet, nonce: int = 0, amount: str = "1.5", terms: Terms = TERMS, memo: str = "") -> Transfer:
-    return wallet.sign((ADDRESS, Decimal(amount), memo), nonce, terms)
+    return wallet.sign(pays(amount, memo), nonce, terms)
+
+
+def pays(amount: str | Decimal, memo: str = "", of: Asset = ETH) -> Payment:
+    return Payment(of, ADDRESS, Decimal(amount), memo)
 
 
 def sends(sandbox: Sandbox) -> list[dict[str, Any]]:
@@ -126,7 +138,6 @@ def test_what_is_signed_is_what_was_asked_for() -> None:
     read = decode_transaction(bytes.fromhex(transfer.raw[2:]))
     assert (read.to, read.value, read.nonce, read.data) == (ADDRESS, 15 * 10**17 + 1, 7, b"order 17")
     assert (read.chain_id, read.max_fee, read.tip) == (EVM_CHAIN_ID, TERMS.fee_per_gas, TERMS.tip_per_gas)
-    assert read.gas >= read.intrinsic_gas
     assert read.txid == transfer.txid
     assert read.sender == wallet.address == Account.recover_transaction(transfer.raw)
     assert (transfer.chain, transfer.account, transfer.nonce) == ("evm:1337", wallet.address, 7)
@@ -145,7 +156,7 @@ def test_the_chain_id_is_part_of_the_signature() -> None:
 
 
 def test_an_amount_finer_than_a_wei_is_not_signed() -> None:
-    with pytest.raises(ValueError, match="finer than 18 decimals"):
+    with pytest.raises(ServiceRejected, match="finer than 18 decimals"):
         sign(a_wallet("http://127.0.0.1:1"), amount="0.0000000000000000001")
 
 
@@ -193,25 +204,132 @@ def test_the_account_does_not_count_what_waits(still: Sandbox) -> None:
 
 
 def test_terms_leave_room_for_rising_fees(sandbox: Sandbox) -> None:
-    terms = a_wallet(sandbox).terms(Decimal("1.5"), soon())
-    assert terms == Terms(fee_per_gas=2 * 9 * GWEI + GWEI, tip_per_gas=GWEI)
+    terms = a_wallet(sandbox).prepare(pays("1.5"), soon())
+    assert terms == Terms(fee_per_gas=2 * 8 * GWEI + GWEI, tip_per_gas=GWEI, gas=21_000)
+
+
+def test_a_memo_brings_gas_for_the_dearest_rule(sandbox: Sandbox) -> None:
+    terms = a_wallet(sandbox).prepare(pays("1.5", memo="order 17"), soon())
+    assert terms.gas == 21_000 + 8 * 40
 
 
 def test_a_short_balance_is_refused_to_the_wei(sandbox: Sandbox) -> None:
     wallet = a_wallet(sandbox)
-    fee = Decimal(wallet.terms(Decimal(1), soon()).fee_per_gas * 21_000) * WEI
+    fee = Decimal(wallet.prepare(pays(1), soon()).fee_per_gas * 21_000) * WEI
     most = Decimal(1_000_000) - fee
-    wallet.terms(most, soon())
+    wallet.prepare(pays(most), soon())
     for amount in (most + WEI, Decimal(1_000_000), Decimal(10**9)):
-        with pytest.raises(ServiceRejected, match="the wallet holds 1000000") as caught:
-            wallet.terms(amount, soon())
+        with pytest.raises(ServiceRejected, match="the wallet holds 1000000 ETH") as caught:
+            wallet.prepare(pays(amount), soon())
         assert policy_of(caught.value).outcome is Outcome.NOT_EXECUTED
     assert sends(sandbox) == []
 
 
+def test_a_token_needs_coins_for_its_gas(sandbox: Sandbox) -> None:
+    wallet, payment = a_wallet(sandbox), pays("5", of=USDT)
+    fee = wallet.prepare(payment, soon()).fee_per_gas
+    sandbox.chain.accounts.balances[wallet.address.lower()] = 21_000 * fee
+    with pytest.raises(ServiceRejected, match=r"the wallet holds .* ETH, needs"):
+        wallet.prepare(payment, soon())
+
+
+def test_a_short_balance_of_a_token_is_refused_to_the_unit(sandbox: Sandbox) -> None:
+    wallet = a_wallet(sandbox)
+    wallet.prepare(pays("1000000000", of=USDT), soon())
+    with pytest.raises(ServiceRejected, match=r"the wallet holds 1000000000 USDT on ETH, needs 1000000000\.000001"):
+        wallet.prepare(pays("1000000000.000001", of=USDT), soon())
+
+
+def test_a_token_payment_calls_the_contract_and_names_the_payee() -> None:
+    wallet = a_wallet("http://127.0.0.1:1", tokens={"USDT": USDT_CONTRACT.lower()})
+    transfer = wallet.sign(pays("12.000001", of=USDT), 3, TERMS)
+    read = decode_transaction(bytes.fromhex(transfer.raw[2:]))
+    assert (read.to, read.value, read.data) == (USDT_CONTRACT, 0, transfer_call(ADDRESS, 12_000_001))
+    assert (transfer.address, transfer.amount, transfer.chain) == (ADDRESS, Decimal("12.000001"), "evm:1337")
+
+
+def test_an_address_is_paid_in_any_spelling_but_a_wrong_checksum() -> None:
+    wallet = a_wallet("http://127.0.0.1:1")
+    lower = "0xfb6916095ca1df60bb79ce92ce3ea74c37c5d359"
+    read = decode_transaction(bytes.fromhex(wallet.sign(Payment(ETH, lower, Decimal(1)), 0, TERMS).raw[2:]))
+    assert read.to == "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359"
+    for wrong in (
+        "0xfb6916095ca1df60bB79Ce92cE3Ea74c37c5d359",
+        lower[:-1],
+        "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4",
+    ):
+        with pytest.raises(ServiceRejected):
+            wallet.sign(Payment(ETH, wrong, Decimal(1)), 0, TERMS)
+
+
+def test_a_contract_that_is_no_address_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="contract of USDT on ETH"):
+        a_wallet("http://127.0.0.1:1", tokens={"USDT": "0xdac17f"})
+
+
+def test_an_address_of_a_node_that_is_none_is_refused_without_being_shown() -> None:
+    with pytest.raises(ConfigurationError, match="accepted: http") as caught:
+        a_wallet("http://user:secret-word@127.0.0.1:1")
+    assert "secret-word" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+HONEST: dict[str, Any] = {
+    "eth_chainId": {"result": hex(EVM_CHAIN_ID)},
+    "eth_getBlockByNumber": {"result": {"baseFeePerGas": hex(8 * GWEI)}},
+    "eth_gasPrice": {"result": hex(9 * GWEI)},
+    "eth_maxPriorityFeePerGas": {"result": hex(GWEI)},
+    "eth_getBalance": {"result": hex(10**21)},
+    "eth_estimateGas": {"result": hex(21_000)},
+    "eth_getTransactionCount": {"result": "0x0"},
+    "eth_getTransactionReceipt": {"result": None},
+    "eth_getTransactionByHash": {"result": None},
+    "eth_blockNumber": {"result": "0x10"},
+}
+
+
+def test_an_address_that_runs_code_gets_the_gas_that_it_needs() -> None:
+    with SocketServer(node(**HONEST | {"eth_estimateGas": result(hex(40_000))})) as server:
+        assert a_wallet(server).prepare(pays(1), soon()).gas == 50_000
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"eth_estimateGas": {"error": {"code": 3, "message": "execution reverted"}}},
+        {"eth_estimateGas": {"result": hex(30_000_000)}},
+        {"eth_maxPriorityFeePerGas": {"result": hex(10**15)}},
+        {"eth_getBlockByNumber": {"result": {"baseFeePerGas": hex(10**15)}}},
+    ],
+    ids=["reverts", "endless gas", "a tip beyond reason", "a base fee beyond reason"],
+)
+def test_what_would_fail_or_cost_too_much_is_refused(odd: dict[str, Any]) -> None:
+    with SocketServer(node(**HONEST | odd)) as server, pytest.raises(ServiceRejected):
+        print(a_wallet(server).prepare(pays(1), soon()))
+
+
+def test_a_head_block_without_a_base_fee_makes_it_one_price() -> None:
+    old = {name: HONEST[name] for name in HONEST if name != "eth_maxPriorityFeePerGas"}
+    with SocketServer(node(**old | {"eth_getBlockByNumber": result({"number": "0x10"})})) as server:
+        wallet = a_wallet(server)
+        terms = wallet.prepare(pays(1), soon())
+        assert terms == Terms(fee_per_gas=9 * GWEI * 5 // 4, tip_per_gas=None)
+        read = decode_transaction(bytes.fromhex(wallet.sign(pays(1), 0, terms).raw[2:]))
+        assert (read.kind, read.chain_id, read.max_fee) == (0, EVM_CHAIN_ID, terms.fee_per_gas)
+
+
+def test_a_node_that_wants_a_login_is_told_apart() -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+
+    with SocketServer(script) as server, pytest.raises(AuthenticationFailed, match="401"):
+        a_wallet(server).account(soon())
+
+
 def test_a_node_of_another_chain_is_refused_before_anything_is_signed(sandbox: Sandbox) -> None:
     with pytest.raises(ServiceRejected, match="on chain 1337, not 1"):
-        a_wallet(sandbox, chain_id=1).terms(Decimal("1.5"), soon())
+        a_wallet(sandbox, chain_id=1).prepare(pays("1.5"), soon())
 
 
 def test_reads_without_an_answer_say_that_nothing_was_executed(sandbox: Sandbox) -> None:
@@ -219,7 +337,7 @@ def test_reads_without_an_answer_say_that_nothing_was_executed(sandbox: Sandbox)
     transfer = sign(wallet)
     reads: tuple[Callable[[], Any], ...] = (
         lambda: wallet.account(soon()),
-        lambda: wallet.terms(Decimal(1), soon()),
+        lambda: wallet.prepare(pays(1), soon()),
         lambda: wallet.observe(transfer, soon()),
     )
     for kind in ("down", "rubbish", "5xx_after_execute", "half_body", "refuse"):
@@ -274,7 +392,7 @@ BEFORE = ("reset_before_execute", "5xx_before_execute", "rubbish", "down", "hang
 def test_a_lost_answer_is_unknown_and_the_chain_tells(
     sandbox: Sandbox, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("converter.wallets.evm.ANSWER_WITHIN", WAIT if kind.startswith("timeout") else 10.0)
+    monkeypatch.setattr("converter.wallets.rpc.ANSWER_WITHIN", WAIT if kind.startswith("timeout") else 10.0)
     wallet = a_wallet(sandbox)
     transfer = sign(wallet)
     fault(sandbox, kind, "send")
@@ -290,7 +408,7 @@ def test_a_lost_answer_is_unknown_and_the_chain_tells(
 def test_what_never_reached_the_chain_is_unknown_too_and_goes_again(
     sandbox: Sandbox, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("converter.wallets.evm.ANSWER_WITHIN", WAIT if kind == "hang" else 10.0)
+    monkeypatch.setattr("converter.wallets.rpc.ANSWER_WITHIN", WAIT if kind == "hang" else 10.0)
     wallet = a_wallet(sandbox)
     transfer = sign(wallet)
     fault(sandbox, kind, "send")
@@ -390,22 +508,13 @@ def test_an_error_of_null_is_no_error() -> None:
 
 
 def test_odd_answers_to_reads_never_raise_anything_but_our_own_errors() -> None:
-    honest: dict[str, Any] = {
-        "eth_chainId": result(hex(EVM_CHAIN_ID)),
-        "eth_gasPrice": result(hex(9 * GWEI)),
-        "eth_maxPriorityFeePerGas": result(hex(GWEI)),
-        "eth_getBalance": result(hex(10**21)),
-        "eth_getTransactionCount": result("0x0"),
-        "eth_getTransactionReceipt": result(None),
-        "eth_getTransactionByHash": result(None),
-        "eth_blockNumber": result("0x10"),
-    }
     mined = result({"status": "0x1", "blockNumber": "0x1", "transactionHash": sign(a_wallet("http://x")).txid})
     reads: dict[str, tuple[Callable[[EvmWallet], Any], dict[str, Any]]] = {
-        "eth_chainId": (lambda wallet: wallet.terms(Decimal(1), soon()), {}),
-        "eth_gasPrice": (lambda wallet: wallet.terms(Decimal(1), soon()), {}),
-        "eth_maxPriorityFeePerGas": (lambda wallet: wallet.terms(Decimal(1), soon()), {}),
-        "eth_getBalance": (lambda wallet: wallet.terms(Decimal(1), soon()), {}),
+        "eth_chainId": (lambda wallet: wallet.prepare(pays(1), soon()), {}),
+        "eth_getBlockByNumber": (lambda wallet: wallet.prepare(pays(1), soon()), {}),
+        "eth_maxPriorityFeePerGas": (lambda wallet: wallet.prepare(pays(1), soon()), {}),
+        "eth_getBalance": (lambda wallet: wallet.prepare(pays(1), soon()), {}),
+        "eth_estimateGas": (lambda wallet: wallet.prepare(pays(1), soon()), {}),
         "eth_getTransactionCount": (lambda wallet: wallet.account(soon()), {}),
         "eth_getTransactionReceipt": (lambda wallet: wallet.observe(sign(wallet), soon()), {}),
         "eth_blockNumber": (
@@ -417,9 +526,13 @@ def test_odd_answers_to_reads_never_raise_anything_but_our_own_errors() -> None:
         for odd in ODD_ANSWERS:
             if method == "eth_getTransactionReceipt" and odd == result(None):
                 continue  # that is what "not mined" looks like
-            if odd == result("0x" + "ab" * 32) and method not in ("eth_chainId", "eth_getTransactionReceipt"):
+            if odd == result("0x" + "ab" * 32) and method in ("eth_getBalance", "eth_getTransactionCount"):
                 continue  # a large number, but a number
-            with SocketServer(node(**{**honest, **before, method: odd})) as server:
+            if odd == result("0x" + "ab" * 32) and method == "eth_blockNumber":
+                continue
+            if odd == result({}) and method == "eth_getBlockByNumber":
+                continue  # a block of a chain without a base fee
+            with SocketServer(node(**{**HONEST, **before, method: odd})) as server:
                 with pytest.raises(ConverterError) as caught:
                     print(method, odd, read(a_wallet(server)))
                 assert isinstance(caught.value, ServiceUnavailable | ServiceRejected), (method, odd)
@@ -513,9 +626,86 @@ def test_no_error_shows_the_signed_bytes_or_the_key() -> None:
             wallet = a_wallet(server)
             transfer = sign(wallet)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("converter.wallets.evm.ANSWER_WITHIN", 0.1)
+                patch.setattr("converter.wallets.rpc.ANSWER_WITHIN", 0.1)
                 with pytest.raises(ConverterError) as caught:
                     wallet.broadcast(replace(transfer), soon())
             shown = str(caught.value) + repr(vars(caught.value)) + "".join(traceback.format_exception(caught.value))
             assert transfer.raw not in shown
             assert "5a5a5a5a5a" not in shown
+
+
+# --- Refunds ---------------------------------------------------------------------------------------------------------
+
+TXID = "0x" + "cd" * 32
+CONTRACT = "0x" + "11" * 20
+SENDER = "0x" + "22" * 20
+
+
+def mined(to: str, value: int, *, gas: int = 21_000, status: str = "0x1", logs: Any = ()) -> dict[str, Any]:
+    """What a node tells of a transaction of somebody else's, seventeen blocks deep."""
+    receipt = {"status": status, "blockNumber": "0x1", "transactionHash": TXID, "gasUsed": hex(gas), "logs": list(logs)}
+    return HONEST | {
+        "eth_blockNumber": result("0x11"),
+        "eth_getTransactionReceipt": result(receipt),
+        "eth_getTransactionByHash": result({"hash": TXID, "from": SENDER, "to": to, "value": hex(value)}),
+    }
+
+
+def moved(to: str, units: int, contract: str = USDT_CONTRACT, **more: Any) -> dict[str, Any]:
+    topics = [TRANSFER_TOPIC, "0x" + "00" * 12 + SENDER[2:], "0x" + "00" * 12 + to[2:].lower()]
+    return {"address": contract.lower(), "topics": topics, "data": f"0x{units:064x}", **more}
+
+
+def brought(told: dict[str, Any], of: Asset = ETH, **changes: Any) -> Decimal | None:
+    with SocketServer(node(**told)) as server:
+        return a_wallet(server, **changes).received(of, Refund(ADDRESS, None, TXID), soon())
+
+
+def test_a_refund_is_what_its_transaction_pays_to_the_address() -> None:
+    assert brought(mined(ADDRESS.lower(), 15 * 10**17 + 1)) == from_units(15 * 10**17 + 1, 18)
+
+
+def test_a_refund_may_come_through_a_contract_that_does_not_show_it_and_is_left_to_a_person() -> None:
+    assert brought(mined(CONTRACT, 10**18, gas=60_000)) is None
+
+
+def test_a_refund_that_failed_brought_nothing() -> None:
+    assert brought(mined(ADDRESS, 10**18, status="0x0")) == Decimal(0)
+
+
+def test_a_refund_that_is_not_deep_enough_is_not_there() -> None:
+    assert brought(mined(ADDRESS, 10**18), confirmations=18) is None
+    assert brought(mined(ADDRESS, 10**18), confirmations=17) == Decimal(1)
+
+
+def test_a_token_refund_is_the_sum_of_its_transfer_logs() -> None:
+    logs = [
+        moved(ADDRESS, 5_000_000),
+        moved(ADDRESS, 1),
+        moved(SENDER, 7_000_000),
+        moved(ADDRESS, 9_000_000, contract=CONTRACT),
+        moved(ADDRESS, 11_000_000, removed=True),
+        {**moved(ADDRESS, 13_000_000), "topics": ["0x" + "ee" * 32]},
+    ]
+    assert brought(mined(USDT_CONTRACT, 0, gas=60_000, logs=logs), USDT) == Decimal("5.000001")
+    assert brought(mined(USDT_CONTRACT, 0, gas=60_000), USDT) == Decimal(0)
+
+
+def test_a_refund_told_without_its_prefix_is_found() -> None:
+    with SocketServer(node(**mined(ADDRESS, 10**18))) as server:
+        refund = Refund(ADDRESS, None, TXID[2:].upper())
+        assert a_wallet(server).received(ETH, refund, soon()) == Decimal(1)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"eth_getTransactionByHash": {"result": None}},
+        {"eth_getTransactionByHash": {"result": {"from": None, "to": ADDRESS, "value": "0x1"}}},
+        {"eth_getTransactionByHash": {"result": {"from": SENDER, "to": ADDRESS, "value": 1}}},
+        {"eth_chainId": {"result": "0x1"}},
+    ],
+)
+def test_an_odd_answer_about_a_refund_is_no_refund(odd: dict[str, Any]) -> None:
+    with pytest.raises((ServiceUnavailable, ServiceRejected)):
+        print(brought(mined(ADDRESS, 10**18) | odd))
