@@ -86,6 +86,23 @@ class Control:
         return {service_id: {"operations": mount.operations} for service_id, mount in self._mounts.items()}
 
 
+def check_switches(
+    settings: Mapping[str, Any], fields: Sequence[str], *, counts: Sequence[str], rejects: Sequence[str]
+) -> None:
+    """Check a chain's settings: `reject` names a way or is null, `counts` are whole numbers, the rest true or false."""
+    for name, given in settings.items():
+        if name not in fields:
+            raise ValueError(f"{name}: unknown field; accepted: {', '.join(fields)}")
+        if name == "reject":
+            if given not in (None, *rejects):
+                raise ValueError(f"reject: unknown {given!r}; accepted: null, {', '.join(rejects)}")
+        elif name in counts:
+            if type(given) is not int or given < 0:
+                raise ValueError(f"{name}: {given!r} is no count; accepted: a whole number from 0")
+        elif type(given) is not bool:
+            raise ValueError(f"{name}: {given!r} is no switch; accepted: true or false")
+
+
 def _object(body: Any) -> Mapping[str, Any]:
     if not isinstance(body, Mapping):
         raise ValueError("body: not an object; accepted: a JSON object")  # noqa: TRY004 - answered with 400

@@ -18,10 +18,12 @@ AFTER = (
     "rubbish_after_execute", "half_body",
 )  # fmt: skip
 BESIDE = ("latency", "wrong_rate", "wrong_amount")  # the answer itself arrives in good order
-KINDS = (*BESIDE, *BEFORE, *AFTER)
+CALLBACKS = ("duplicate_callback", "out_of_order_callback")
+KINDS = (*BESIDE, *BEFORE, *AFTER, *CALLBACKS)
 FACTORS = {"wrong_rate": "1.05", "wrong_amount": "0.9"}
 FIELDS = ("kind", "operations", "rate", "count", "latency_ms", "jitter_ms", "factor", "retry_after_s")
 QUOTE = "quote"
+CALLBACK = "callback"  # the operation of a service that calls us; only the kinds of CALLBACKS act on it
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Fault:
 
     def concerns(self, operation: str, *, executes: bool) -> bool:
         """Whether the fault acts on a request for this operation."""
+        if operation == CALLBACK or self.kind in CALLBACKS:
+            return operation == CALLBACK and self.kind in CALLBACKS
         if self.operations is not None:
             return operation in self.operations
         if self.kind == "wrong_rate":

@@ -12,7 +12,12 @@ from converter.sandbox.twin import Request, Response, Route, Twin, World
 TWINS = {
     "changenow": "converter.sandbox.twins.changenow:ChangeNowTwin",
     "binance": "converter.sandbox.twins.binance:BinanceTwin",
+    "kraken": "converter.sandbox.twins.kraken:KrakenTwin",
+    "thorchain": "converter.sandbox.twins.thorchain:ThorChainTwin",
     "btcpay_lightning": "converter.sandbox.twins.btcpay_lightning:BtcPayTwin",
+    "simpleswap": "converter.sandbox.twins.simpleswap:SimpleSwapTwin",
+    "coinpayments": "converter.sandbox.twins.coinpayments:CoinPaymentsTwin",
+    "coingate": "converter.sandbox.twins.coingate:CoinGateTwin",
 }
 
 
@@ -20,14 +25,10 @@ def build_twins(world: World, services: Collection[str] | None = None) -> dict[s
     """One twin of every registered service, or of the named ones, in this world."""
     twins: dict[str, Twin] = {}
     for service_id in TWINS if services is None else services:
+        if service_id not in TWINS:
+            raise ValueError(f"services: unknown {service_id!r}; accepted: {', '.join(TWINS)}")
         module, _, name = TWINS[service_id].partition(":")
-        try:
-            twin_class = getattr(import_module(module), name)
-        except ModuleNotFoundError as error:
-            if error.name != module:  # a twin that lacks something it needs is an error, an unwritten one is not
-                raise
-            continue
-        twins[service_id] = twin_class(world)
+        twins[service_id] = getattr(import_module(module), name)(world)
     return twins
 
 

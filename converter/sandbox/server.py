@@ -13,14 +13,19 @@ from functools import partial
 from typing import Self
 from urllib.parse import parse_qs, unquote
 
+from converter.sandbox.callbacks import Callbacks
 from converter.sandbox.chain import EvmChain
 from converter.sandbox.control import Control
+from converter.sandbox.evm_networks import ETC
 from converter.sandbox.faults import AFTER, BEFORE, FaultBook, Verdict
 from converter.sandbox.market import SeededMarket
 from converter.sandbox.registry import Mount, TwinMount, build_twins
 from converter.sandbox.rpc import ChainMount
 from converter.sandbox.truth import TruthBook
 from converter.sandbox.twin import Request, Response, World
+from converter.sandbox.utxo_chain import UtxoChain
+from converter.sandbox.utxo_chains import UtxoChains
+from converter.sandbox.utxo_rpc import UtxoMount
 from converter.sandbox.wire import HTML, BadRequest, Connection, Incoming
 
 DRIP_PAUSE = 0.2  # seconds between two bytes of a dripped answer
@@ -48,21 +53,38 @@ class Sandbox:
         self.market = SeededMarket(seed, time.time)
         self.faults = FaultBook(seed)
         self.chain = EvmChain(self.truth, time.time, speed=speed, seed=seed)
+        self.etc = EvmChain(self.truth, time.time, ETC, speed=speed, seed=seed)
+        self.utxo = UtxoChains(lambda coin: UtxoChain(coin, self.truth, time.time, speed=speed, seed=seed))
+        self.callbacks = Callbacks(self.faults)
         self.problems: list[str] = []
         """Tracebacks of twins that failed by themselves: a fault of the sandbox, never one that was asked for."""
         self._lock = threading.RLock()
         self._verdicts: dict[str, Verdict] = {}
-        world = World(self.market, self.truth, self.chain, time.time, speed, self._rate_factor, self._amount_factor)
-        self.twins = build_twins(world, services)
+        self.twins = build_twins(self._world(), services)
         self.mounts: Mapping[str, Mount] = {
             **{service_id: TwinMount(twin) for service_id, twin in self.twins.items()},
-            "evm": ChainMount(self.chain),
+            **{chain.network.service_id: ChainMount(chain) for chain in (self.chain, self.etc)},
+            **{ticker.lower(): UtxoMount(self.utxo, ticker) for ticker in self.utxo},
         }
         self._control = Control(self.truth, self.market, self.faults, self.mounts, self.problems)
         self._stopping = threading.Event()
         self._listener: socket.socket | None = None
         self._connections: set[Connection] = set()
         self._threads: list[threading.Thread] = []
+
+    def _world(self) -> World:
+        return World(
+            market=self.market,
+            truth=self.truth,
+            chain=self.chain,
+            now=time.time,
+            speed=self.speed,
+            wrong_rate=self._rate_factor,
+            wrong_amount=self._amount_factor,
+            utxo=self.utxo,
+            accounts={"ETC": self.etc},
+            callback=self.callbacks.post,
+        )
 
     @property
     def url(self) -> str:
@@ -78,6 +100,7 @@ class Sandbox:
         self.port = self._listener.getsockname()[1]
         self._spawn(self._accept, self._listener)
         self._spawn(self._tick)
+        self.callbacks.start()
         return self
 
     def stop(self) -> None:
@@ -91,6 +114,7 @@ class Sandbox:
             connection.interrupt()
         while self._threads:
             self._threads.pop().join()
+        self.callbacks.stop()
         self._listener.close()
         self._listener = None
 

@@ -78,7 +78,7 @@ class Truth(Protocol):
 
 
 class Chain(Protocol):
-    """The account chain on which deposits arrive."""
+    """A chain on which deposits arrive."""
 
     def new_address(self, owner: str) -> str:
         """A fresh, checksummed deposit address."""
@@ -86,8 +86,32 @@ class Chain(Protocol):
     def received(self, address: str) -> list[tuple[str, Decimal]]:
         """Mined transfers to an address: transaction id and amount in whole coins."""
 
+    def received_with_data(self, address: str) -> list[tuple[str, Decimal, bytes]]:
+        """Like `received`, with the bytes that each transfer carries (a memo), empty when there are none."""
+
+    def sender(self, txid: str) -> str | None:
+        """Who sent a mined transfer (on a UTXO chain: the address of its first input); None when nobody knows."""
+
     def pay(self, address: str, amount: Decimal) -> str:
-        """Pay from outside (a refund, an ETH withdrawal); returns the transaction id."""
+        """Pay from outside (a refund, a withdrawal); returns the transaction id. ValueError: no such address."""
+
+
+class AccountChain(Chain, Protocol):
+    """Ethereum: its coin as above, and USDT as a token."""
+
+    def received_token(self, address: str) -> list[tuple[str, Decimal]]:
+        """Mined USDT transfers to an address: transaction id and amount in whole dollars."""
+
+    def pay_token(self, address: str, amount: Decimal) -> str:
+        """Pay USDT from outside; returns the transaction id."""
+
+
+Callback = Callable[[str, str, Mapping[str, str], bytes], None]
+"""Posts a callback of a service (service_id, url, headers, body) in the background; only loopback addresses."""
+
+
+def no_callback(_service_id: str, _url: str, _headers: Mapping[str, str], _body: bytes) -> None:
+    """What a world without a network does with callbacks."""
 
 
 @dataclass
@@ -96,13 +120,22 @@ class World:
 
     market: Market
     truth: Truth
-    chain: Chain
+    chain: AccountChain
     now: Callable[[], float]
     speed: float = 1.0
     wrong_rate: Callable[[str], Decimal] = lambda service_id: Decimal(1)  # noqa: ARG005
     """Factor that a `wrong_rate` fault asks this service to apply to its quotes (1 = none)."""
     wrong_amount: Callable[[str], Decimal] = lambda service_id: Decimal(1)  # noqa: ARG005
     """Factor that a `wrong_amount` fault asks this service to apply to the amounts it confirms (1 = none)."""
+    utxo: Mapping[str, Chain] = field(default_factory=dict)
+    """The UTXO chains by coin: BTC, LTC, DOGE, BCH, RVN. Each is built when it is first asked for."""
+    accounts: Mapping[str, Chain] = field(default_factory=dict)
+    """The EVM chains beside `chain`, by coin: ETC."""
+    callback: Callback = no_callback
+
+    def chain_of(self, network: str) -> Chain | None:
+        """The chain that carries a network's own coin (ETH, ETC, and the UTXO coins); None: the sandbox has none."""
+        return self.chain if network == "ETH" else self.accounts.get(network) or self.utxo.get(network)
 
 
 class Twin(Protocol):

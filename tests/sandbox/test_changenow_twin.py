@@ -14,6 +14,8 @@ from urllib.parse import parse_qs, urlencode
 import pytest
 import requests
 
+from converter.domain.addresses import check_address
+from converter.domain.coins import asset
 from converter.sandbox.chain import EvmChain
 from converter.sandbox.credentials import CHANGENOW_API_KEY, CHANGENOW_PRIVATE_KEY
 from converter.sandbox.market import SeededMarket
@@ -166,6 +168,69 @@ def test_an_eth_payout_really_arrives_on_the_chain(client: Client) -> None:
     row = client.until(order["id"], "finished")
     wait(lambda: client.sandbox.chain.received(ETH_ADDRESS))
     assert client.sandbox.chain.received(ETH_ADDRESS) == [(row["payoutHash"], row["amountTo"])]
+
+
+LTC_ADDRESS = "LUWPbpM43E2p7ZSh8cyTBEkvpHmr3cB8Ez"
+LTC_BTC = {"fromCurrency": "ltc", "fromNetwork": "ltc", "toCurrency": "btc", "toNetwork": "btc"}
+
+
+@pytest.mark.parametrize(
+    ("coin", "amount"), [("ltc", "20"), ("bch", "4"), ("doge", "12000"), ("rvn", "70000"), ("etc", "60")]
+)
+def test_coins_of_other_chains_are_deposited_and_paid_out_there(client: Client, coin: str, amount: str) -> None:
+    pair = {"fromCurrency": coin, "fromNetwork": coin}
+    order = client.order(**pair, fromAmount=amount)
+    chain = client.sandbox.etc if coin == "etc" else client.sandbox.utxo[coin.upper()]
+    chain.pay(order["payinAddress"], Decimal(amount))
+    row = client.until(order["id"], "finished")
+    assert row["amountFrom"] == Decimal(amount)
+    wait(lambda: client.sandbox.utxo["BTC"].received(BTC_ADDRESS))
+    assert client.sandbox.utxo["BTC"].received(BTC_ADDRESS) == [(row["payoutHash"], row["amountTo"])]
+
+
+def test_a_refund_goes_back_on_the_chain_of_the_deposit(client: Client) -> None:
+    client.configure(ending="refunded")
+    order = client.order(**LTC_BTC, fromAmount="20", refundAddress=LTC_ADDRESS)
+    client.sandbox.utxo["LTC"].pay(order["payinAddress"], Decimal(20))
+    row = client.until(order["id"], "refunded")
+    wait(lambda: client.sandbox.utxo["LTC"].received(LTC_ADDRESS))
+    assert client.sandbox.utxo["LTC"].received(LTC_ADDRESS) == [(row["refundHash"], row["refundAmount"])]
+    (refund,) = [row for row in client.sandbox.truth.executions if row["operation"] == "refund"]
+    assert (refund["order_id"], refund["address"]) == (order["id"], LTC_ADDRESS)
+    assert Decimal(refund["amount"]) == row["refundAmount"] == Decimal("19.9998")
+
+
+def test_an_address_that_is_none_of_the_chain_ends_in_failed(client: Client) -> None:
+    order = client.order(address=BTC_ADDRESS[:-1] + "p")
+    client.sandbox.chain.pay(order["payinAddress"], Decimal("1.5"))
+    assert client.until(order["id"], "failed")["payoutHash"] is None
+    assert client.sandbox.truth.deliveries == []
+
+
+def test_a_token_moves_as_a_token(client: Client) -> None:
+    order = client.order(toCurrency="usdt", toNetwork="eth", address=ETH_ADDRESS)
+    client.sandbox.chain.pay(order["payinAddress"], Decimal("1.5"))
+    row = client.until(order["id"], "finished")
+    wait(lambda: client.sandbox.chain.received_token(ETH_ADDRESS))
+    assert client.sandbox.chain.received_token(ETH_ADDRESS) == [(row["payoutHash"], row["amountTo"])]
+    back = client.order(fromCurrency="usdt", fromNetwork="eth", fromAmount="500")
+    client.sandbox.chain.pay_token(back["payinAddress"], Decimal(500))
+    assert client.until(back["id"], "finished")["amountFrom"] == 500
+
+
+def test_less_may_be_paid_out_than_was_promised(client: Client) -> None:
+    client.configure(final_factor="0.97")
+    order = client.order(flow="fixed-rate", rateId=fixed(client)["rateId"])
+    client.sandbox.chain.pay(order["payinAddress"], Decimal("1.5"))
+    row = client.until(order["id"], "finished")
+    assert row["expectedAmountTo"] == order["toAmount"]
+    assert row["amountTo"] == (order["toAmount"] * Decimal("0.97")).quantize(Decimal("1e-8"), ROUND_FLOOR)
+
+
+def test_a_refusal_may_come_under_http_200(client: Client) -> None:
+    client.configure(errors_under_200=True)
+    answer = client.get("/exchange/estimated-amount", **ETH_BTC, fromAmount="0.009")
+    assert (answer.status, answer.body["error"]) == (200, "out_of_range")
 
 
 def test_amounts_are_json_numbers_without_exponent(client: Client) -> None:
@@ -485,13 +550,25 @@ def test_addresses_are_checked_by_network(client: Client) -> None:
 
 
 def test_every_listed_coin_gets_a_deposit_address_that_its_own_check_accepts(client: Client) -> None:
-    for asset in client.get("/exchange/currencies").body:
-        if asset["ticker"] == "btc":
-            continue
-        pair = {"fromCurrency": asset["ticker"], "fromNetwork": asset["network"]}
-        order = client.order(**pair, fromAmount="5000")
-        query = {"currency": asset["network"], "address": order["payinAddress"]}
+    for row in client.get("/exchange/currencies").body:
+        pair = {"fromCurrency": row["ticker"], "fromNetwork": row["network"], "fromAmount": "5000"}
+        if row["ticker"] == "btc":
+            pair |= {"toCurrency": "eth", "toNetwork": "eth", "address": ETH_ADDRESS}
+        order = client.order(**pair)
+        query = {"currency": row["network"], "address": order["payinAddress"]}
         assert client.get("/validate/address", **query).body["result"], order
+        check_address(asset(row["ticker"], row["network"]), order["payinAddress"])
+
+
+def test_a_deposit_address_that_no_chain_carries_has_its_checksum_too(offline: Offline) -> None:
+    for row in offline.call("GET", "/exchange/currencies").body:
+        pair = ETH_BTC | {"fromCurrency": row["ticker"], "fromNetwork": row["network"], "address": BTC_ADDRESS}
+        if row["ticker"] == "btc":
+            pair |= {"toCurrency": "eth", "toNetwork": "eth", "address": ETH_ADDRESS}
+        orders = [offline.call("POST", "/exchange", pair | {"fromAmount": "5000"}).body for _ in range(2)]
+        one, other = (order["payinAddress"] for order in orders)
+        assert one != other
+        check_address(asset(row["ticker"], row["network"]), one)
 
 
 def test_a_wrong_amount_fault_changes_the_amount_that_the_order_confirms(client: Client) -> None:
@@ -527,6 +604,8 @@ def test_a_refused_call_is_answered_as_definitely_not_executed(client: Client) -
         {"minimum": {"ETH": "1e-2"}},
         {"minimum": "0.01"},
         {"enabled_private_list": "yes"},
+        {"errors_under_200": 1},
+        {"final_factor": "-1"},
         {"deposits": {"nobody": "1"}},
     ],
 )

@@ -156,7 +156,28 @@ class TestServing:
         assert "a twin's mistake" in report["problems"][0]
 
     def test_every_registered_twin_has_a_place(self) -> None:
-        assert set(TWINS) == {"changenow", "binance", "btcpay_lightning"}
+        assert set(TWINS) == {
+            "binance",
+            "btcpay_lightning",
+            "changenow",
+            "coingate",
+            "coinpayments",
+            "kraken",
+            "simpleswap",
+            "thorchain",
+        }
+        with Sandbox() as sandbox:
+            assert {name: twin.service_id for name, twin in sandbox.twins.items()} == {name: name for name in TWINS}
+            listed = control(sandbox, "services", method="GET").json()
+            assert set(listed) == {*TWINS, "evm", "etc", "btc", "ltc", "doge", "bch", "rvn"}
+            assert all("quote" in listed[name]["operations"] for name in TWINS)
+            for name in listed:
+                assert control(sandbox, f"services/{name}", method="GET").status_code == 200
+            assert not sandbox.problems
+
+    def test_an_unknown_twin_is_refused_by_name(self) -> None:
+        with pytest.raises(ValueError, match=r"unknown 'binanse'; accepted: .*binance"):
+            Sandbox(services=["binanse"])
 
 
 class TestFaultsOfTheConnection:

@@ -3,7 +3,7 @@
 Source: `services/btcpay_lightning.md` sections 2 to 6, 8, 10, 11 and 13: token header, rates of the store, payouts in
 two phases, BOLT11 payments, wallet and node balances. Inferred here: another store's id is answered as a missing
 permission; payment proofs carry the server's own property names (`TransactionId`); the payout processor takes about
-0.4 s for a step. Not served: creating transactions by hand, pull payments, webhooks.
+0.4 s for a step. Not served: creating transactions by hand, pull payments.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from converter.sandbox.twins.btcpay_input import SERVICE_ID, ApiError, body_of, 
 from converter.sandbox.twins.btcpay_node import FEE_RATE, MSAT_PER_BTC, HotWallet, LightningNode
 from converter.sandbox.twins.btcpay_payments import PaymentDesk
 from converter.sandbox.twins.btcpay_payouts import ENDINGS, FINAL, FIRST_HEIGHT, PayoutBook
+from converter.sandbox.twins.btcpay_webhooks import Webhooks
 
 BALANCE = Decimal(10_000)
 SPREAD = Decimal("0.003")
@@ -40,7 +41,7 @@ REFUSALS: dict[str, tuple[int, str]] = {
     "cancel": (400, "invalid-state"),
     "pay": (400, "could-not-find-route"),
 }
-SETTINGS = ("balance", "lightning_balance", "ending", "invoice")
+SETTINGS = ("balance", "lightning_balance", "ending", "invoice", "signs_wrongly")
 
 
 class BtcPayTwin:
@@ -51,8 +52,9 @@ class BtcPayTwin:
     def __init__(self, world: World) -> None:
         self._world = world
         self._node = LightningNode(BALANCE)
-        self._wallet = HotWallet(BALANCE)
-        self._book = PayoutBook(world, self._node, self._wallet)
+        self._wallet = HotWallet(BALANCE, lambda: world.chain_of("BTC"))
+        self._webhooks = Webhooks(world)
+        self._book = PayoutBook(world, self._node, self._wallet, self._webhooks.tell)
         self._desk = PaymentDesk(world, self._node)
         self._invoices: list[str] = []
 
@@ -78,6 +80,9 @@ class BtcPayTwin:
             self._route("POST", f"{LIGHTNING}/invoices/pay", "pay", self._desk.pay),
             self._route("GET", f"{LIGHTNING}/payments", "status", self._desk.show_all),
             self._route("GET", f"{LIGHTNING}/payments/(?P<hash>[^/]+)", "status", self._desk.show),
+            self._route("POST", f"{STORE}/webhooks", "webhooks", self._webhooks.create),
+            self._route("GET", f"{STORE}/webhooks", "webhooks", self._webhooks.show_all),
+            self._route("DELETE", f"{STORE}/webhooks/(?P<webhook>[^/]+)", "webhooks", self._webhooks.remove),
         ]
 
     def refusal(self, operation: str) -> Response:
@@ -95,7 +100,8 @@ class BtcPayTwin:
         self._desk.tick()
 
     def configure(self, settings: Mapping[str, Any]) -> None:
-        """`balance`, `lightning_balance` (BTC), `ending` of what is created from now on, `invoice` (makes one)."""
+        """`balance`, `lightning_balance` (BTC), `ending` of what is created from now on, `invoice` (makes one),
+        `signs_wrongly` (webhooks)."""
         for name in settings:
             if name not in SETTINGS:
                 raise ValueError(f"{name}: unknown field; accepted: {', '.join(SETTINGS)}")
@@ -103,10 +109,13 @@ class BtcPayTwin:
         ending = settings.get("ending", self._book.ending)
         if ending not in ENDINGS:
             raise ValueError(f"ending: unknown {ending!r}; accepted: {', '.join(ENDINGS)}")
+        if not isinstance(settings.get("signs_wrongly", False), bool):
+            raise ValueError("signs_wrongly: accepted: true or false")  # noqa: TRY004 - answered with 400
         if "invoice" in settings:
             amount = None if settings["invoice"] == "open" else read_setting("invoice", settings["invoice"])
             self._invoices.append(self._node.new_invoice(amount, int(self._world.now())))
         self._book.ending = self._desk.ending = ending
+        self._webhooks.signs_wrongly = settings.get("signs_wrongly", self._webhooks.signs_wrongly)
         self._wallet.balance = amounts.get("balance", self._wallet.balance)
         if "lightning_balance" in amounts:
             self._node.local = int(amounts["lightning_balance"] * MSAT_PER_BTC)
@@ -118,6 +127,7 @@ class BtcPayTwin:
             "lightning_balance": format(Decimal(self._node.local) / MSAT_PER_BTC, "f"),
             "ending": self._book.ending,
             "invoices": self._invoices,
+            "signs_wrongly": self._webhooks.signs_wrongly,
             "open_orders": [item.show() for item in self._book.payouts.values() if item.state not in FINAL],
         }
 
@@ -134,7 +144,7 @@ class BtcPayTwin:
             except ApiError as error:
                 return error.response
 
-        executes = method != "GET"
+        executes = method != "GET" and operation != "webhooks"
         return Route(method, re.compile(pattern), operation, guarded, executes=executes)
 
     def _health(self, _request: Request) -> Response:

@@ -1,13 +1,18 @@
-"""The BTCPay twin's purse: a Lightning node that pays BOLT11 invoices, and an on-chain hot wallet."""
+"""The BTCPay twin's purse: a Lightning node that pays BOLT11 invoices, and an on-chain hot wallet.
+
+What the wallet pays really arrives on the sandbox's BTC chain, where there is one; its fee is its own affair.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from converter.sandbox.twin import Chain
 from converter.sandbox.twins.bolt11 import Invoice, write_invoice
 
 BTC = Decimal("0.00000001")
@@ -81,16 +86,21 @@ class LightningNode:
 class HotWallet:
     """The store's BTC-CHAIN wallet."""
 
-    def __init__(self, balance: Decimal) -> None:
+    def __init__(self, balance: Decimal, chain: Callable[[], Chain | None]) -> None:
         self.balance = balance
+        self._chain = chain
         self.transactions: list[dict[str, Any]] = []
 
     def send(self, amount: Decimal, destination: str, now: int) -> str | None:
-        """Broadcast; the transaction id, or None when the wallet has too little."""
+        """Broadcast; the transaction id, or None when the wallet has too little or the chain knows no such address."""
         if amount + CHAIN_FEE > self.balance:
             return None
+        try:
+            made_up, chain = hashlib.sha256(f"{now}{secrets.token_hex(8)}".encode()).hexdigest(), self._chain()
+            txid = chain.pay(destination, amount) if chain else made_up
+        except ValueError:
+            return None
         self.balance -= amount + CHAIN_FEE
-        txid = hashlib.sha256(f"{now}{destination}{secrets.token_hex(8)}".encode()).hexdigest()
         self.transactions.append(
             {
                 "transactionHash": txid,

@@ -2,12 +2,13 @@
 
 Life: AwaitingApproval -> AwaitingPayment -> InProgress -> Completed, or Cancelled. As on the real server, the on-chain
 processor broadcasts first and stores InProgress a little later: a cancel in between is accepted and then overwritten.
+An LNURL or a lightning address is asked for an invoice of its own at every payout, so two payouts are two payments.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
 from typing import Any
@@ -75,11 +76,14 @@ class Payout:
 
 
 class PayoutBook:
-    """All payouts of the store and the processor that sends them."""
+    """All payouts of the store and the processor that sends them; `tell` hears of every change."""
 
-    def __init__(self, world: World, node: LightningNode, wallet: HotWallet) -> None:
+    def __init__(
+        self, world: World, node: LightningNode, wallet: HotWallet, tell: Callable[[str, Mapping[str, Any]], None]
+    ) -> None:
         self._world, self._node, self._wallet = world, node, wallet
         self._step = STEP_SECONDS / world.speed
+        self._tell = tell
         self._open: dict[str, Payout] = {}  # approved, and not yet at their end
         self.payouts: dict[str, Payout] = {}
         self.ending = ENDINGS[0]
@@ -111,6 +115,7 @@ class PayoutBook:
         )
         self.payouts[payout_id] = payout
         self._note("order", payout)
+        self._tell("PayoutCreated", payout.show())
         if body.get("approved") is True:
             self._approve(payout, payout.amount)
         return payout
@@ -140,7 +145,7 @@ class PayoutBook:
         if payout.state in ("InProgress", "Completed"):
             raise ApiError(400, "invalid-state")
         if payout.state != "Cancelled":
-            payout.state = "Cancelled"
+            self._move(payout, "Cancelled")
             self._note("cancel", payout)
 
     def tick(self) -> None:
@@ -161,6 +166,7 @@ class PayoutBook:
         payout.due = self._world.now() + self._step
         self._open[payout.payout_id] = payout
         self._note("approve", payout)
+        self._tell("PayoutApproved", payout.show())
 
     def _send(self, payout: Payout, now: float) -> None:
         """First step: money leaves, unless the payout was cancelled, is stuck, or the purse is empty."""
@@ -168,8 +174,8 @@ class PayoutBook:
         invoice = payout.destination.invoice
         misfits = invoice is not None and invoice.amount not in (None, amount)
         if payout.state == "Cancelled" or payout.ending == "cancelled" or misfits:
-            payout.state = "Cancelled"
             del self._open[payout.payout_id]
+            self._move(payout, "Cancelled")
             return
         payout.due = now + self._step
         if payout.ending == "stuck":
@@ -192,7 +198,7 @@ class PayoutBook:
         if not payout.paid_before:
             payment = self._node.pay(invoice, amount, now)
         if payment:
-            payout.stage, payout.state, payout.txid = "sent", "InProgress", payment.payment_hash
+            payout.stage, payout.txid = "sent", payment.payment_hash
             payout.proof = {
                 "ProofType": "PayoutLightningBlob",
                 "PaymentHash": payment.payment_hash,
@@ -200,27 +206,28 @@ class PayoutBook:
                 "Preimage": None,  # known when it is paid
                 "Link": None,
             }
+            self._move(payout, "InProgress")
 
     def _store_progress(self, payout: Payout, now: float) -> None:
-        payout.stage, payout.state = "sent", "InProgress"
-        payout.due = now + self._step
+        payout.stage, payout.due = "sent", now + self._step
         payout.proof = {
             "ProofType": "PayoutTransactionOnChainBlob",
             "TransactionId": payout.txid,
             "Candidates": [payout.txid],
             "Accounted": True,
         }
+        self._move(payout, "InProgress")
 
     def _complete(self, payout: Payout) -> None:
         del self._open[payout.payout_id]
-        payout.state = "Completed"
         if payout.proof and payout.method == LIGHTNING:
             payout.proof["Preimage"] = self._node.payments[str(payout.txid)].preimage
-        if payout.paid_before:
-            return
         if payout.proof and payout.method == CHAIN:
             del payout.proof["Candidates"]
             self._wallet.confirm(str(payout.txid), FIRST_HEIGHT + len(self._wallet.transactions))
+        self._move(payout, "Completed")
+        if payout.paid_before:
+            return
         self._world.truth.delivered(
             SERVICE_ID,
             reference=payout.metadata.get("clientRef"),
@@ -232,6 +239,11 @@ class PayoutBook:
             address=payout.destination.address,
             txid=payout.txid,
         )
+
+    def _move(self, payout: Payout, state: str) -> None:
+        if payout.state != state:
+            payout.state = state
+            self._tell("PayoutUpdated", payout.show())
 
     def _note(self, operation: str, payout: Payout) -> None:
         self._world.truth.executed(

@@ -8,8 +8,9 @@ need none; amounts are JSON numbers; errors are `{"error", "message"}`; 30 reque
 HTTP 401 for a missing or wrong key and for a list that is not enabled, 404 for an unknown id, the body of a 429. The
 v1 paths are not served.
 
-The sandbox's chain carries one coin only. Deposits of any other coin are told with `configure({"deposits": {order id:
-amount}})`.
+Deposits of what no chain of the sandbox carries (USDT on TRON) are told with `configure({"deposits": {order id:
+amount}})`. `final_factor` makes what is paid out differ from what was promised; `errors_under_200` answers a
+refusal with HTTP 200.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ _REFUSALS = {
     "status": (403, "forbidden", "The transaction was made from another api key"),
     "info": (403, "forbidden", "Access denied"),
 }
-_SETTINGS = {"ending", "minimum", "enabled_private_list", "deposits"}
+_SWITCHES = ("enabled_private_list", "errors_under_200")
+_SETTINGS = {"ending", "minimum", "final_factor", "deposits", *_SWITCHES}
 _Handler = Callable[[Request], Any]
 
 
@@ -51,7 +53,7 @@ class ChangeNowTwin:
         self._orders = Orders(world, self._prices)
         self._info = Info(self._prices)
         self._offers = Offers(world, self._prices, self._orders)
-        self._private_list = True
+        self._switches = {"enabled_private_list": True, "errors_under_200": False}
         self._calls: dict[str, deque[float]] = {CHANGENOW_API_KEY: deque(), CHANGENOW_PRIVATE_KEY: deque()}
 
     def routes(self) -> list[Route]:
@@ -93,21 +95,24 @@ class ChangeNowTwin:
         self._orders.tick()
 
     def configure(self, settings: Mapping[str, Any]) -> None:
-        """`ending`, `minimum` {coin: text}, `enabled_private_list`, `deposits` {order id: text}."""
+        """`ending`, `minimum` {coin: text}, `final_factor`, `deposits` {order id: text} and two switches."""
         if strange := settings.keys() - _SETTINGS:
             raise ValueError(f"{min(strange)}: unknown field; accepted: {', '.join(sorted(_SETTINGS))}")
         if settings.get("ending", "finished") not in ENDINGS:
             raise ValueError(f"ending: accepted: {', '.join(ENDINGS)}")
-        if settings.get("enabled_private_list", True) not in (True, False):
-            raise ValueError("enabled_private_list: accepted: true or false")
+        for name in _SWITCHES:
+            if not isinstance(settings.get(name, True), bool):
+                raise ValueError(f"{name}: accepted: true or false")  # noqa: TRY004 - answered with 400
         minimums = _amounts(settings, "minimum")
         deposits = _amounts(settings, "deposits")
+        final_factor = _factor(settings, self._orders.final_factor)
         known = {order.order_id: order for order in self._orders}
         for order_id in deposits:
             if order_id not in known:
                 raise ValueError(f"deposits: no order {order_id}")
         self._orders.ending = settings.get("ending", self._orders.ending)
-        self._private_list = settings.get("enabled_private_list", self._private_list)
+        self._orders.final_factor = final_factor
+        self._switches = {name: settings.get(name, known) for name, known in self._switches.items()}
         self._prices.minimums.update({coin.upper(): amount for coin, amount in minimums.items()})
         for order_id, amount in deposits.items():
             self._orders.deposit(known[order_id], self._orders.fresh_hex(64), amount)
@@ -117,7 +122,8 @@ class ChangeNowTwin:
         return {
             "ending": self._orders.ending,
             "minimum": {coin: f"{amount:f}" for coin, amount in self._prices.minimums.items()},
-            "enabled_private_list": self._private_list,
+            "final_factor": f"{self._orders.final_factor:f}",
+            **self._switches,
             "orders": [
                 {"id": order.order_id, "status": order.status, "reference": order.reference} for order in self._orders
             ],
@@ -131,7 +137,8 @@ class ChangeNowTwin:
                     self._admit(key)
                 return Response(200, handle(request))
             except ApiError as error:
-                return Response(error.status, error.body, {"Retry-After": "1"} if error.status == 429 else {})
+                status = 200 if error.status == 400 and self._switches["errors_under_200"] else error.status
+                return Response(status, error.body, {"Retry-After": "1"} if error.status == 429 else {})
 
         return guarded
 
@@ -168,7 +175,7 @@ class ChangeNowTwin:
     def _list(self, request: Request) -> dict[str, Any]:
         if request.headers.get("x-changenow-api-key") != CHANGENOW_PRIVATE_KEY:
             raise ApiError(401, "invalid_api_key", "Use private key for this endpoint")
-        if not self._private_list:
+        if not self._switches["enabled_private_list"]:
             raise ApiError(401, "unauthorized", "Unauthorized")
         return ListQuery.of(request.query).answer(self._orders)
 
@@ -217,6 +224,13 @@ def _body(request: Request) -> Mapping[str, Any]:
     if not isinstance(body, dict):
         raise ApiError(400, "not_valid_params", "The body is not a JSON object")
     return body
+
+
+def _factor(settings: Mapping[str, Any], known: Decimal) -> Decimal:
+    try:
+        return amount_of(settings.get("final_factor", known), "final_factor")
+    except ApiError as error:
+        raise ValueError(f"final_factor: {error}") from None
 
 
 def _amounts(settings: Mapping[str, Any], name: str) -> dict[str, Decimal]:

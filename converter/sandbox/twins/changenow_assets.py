@@ -2,8 +2,8 @@
 
 Source: `services/changenow.md` sections 2 and 3. Inferred here: the address shapes (prefix, alphabet and length only,
 no checksum), the network fees except the two of the sheet's example (0.00042 ETH to take in, 0.00008 BTC to pay out),
-the rule that every minimum is worth 0.01 ETH, and that amounts are kept to 8 decimals. The list holds the coins that
-the sandbox's market knows.
+the rule that every minimum is worth 0.01 ETH, and that amounts are kept to 8 decimals (6 for a payout of
+tokens). The list holds the coins that the sandbox's market knows.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
+from converter.sandbox.carriers import Carrier, carrier_of
 from converter.sandbox.twin import World
 
 SERVICE_ID = "changenow"
@@ -65,9 +66,13 @@ class Asset:
         return self.ticker.upper()
 
     @property
-    def on_account_chain(self) -> bool:
-        """Whether the sandbox's chain can really carry it: only the chain's own coin."""
-        return self.ticker == "eth" and self.network == "eth"
+    def unit(self) -> Decimal:
+        """The smallest step of an amount that is paid out."""
+        return Decimal("0.000001") if self.contract else UNIT
+
+    def carrier(self, world: World) -> Carrier | None:
+        """The sandbox's chain that really carries the asset, if there is one."""
+        return carrier_of(world, self.network.upper(), self.contract)
 
     def accepts(self, address: str) -> bool:
         """Whether an address has the shape of this network."""
@@ -201,12 +206,12 @@ class Prices:
     def to_amount(self, sender: Asset, receiver: Asset, amount: Decimal) -> Decimal:
         """What reaches the address, every fee taken."""
         gross = self.unit_rate(sender, receiver) * amount
-        return (gross - receiver.withdrawal_fee).quantize(UNIT, ROUND_FLOOR)
+        return (gross - receiver.withdrawal_fee).quantize(receiver.unit, ROUND_FLOOR)
 
     def from_amount(self, sender: Asset, receiver: Asset, to_amount: Decimal) -> Decimal:
         """What must be paid in so that `to_amount` reaches the address."""
         needed = (to_amount + receiver.withdrawal_fee) / self.unit_rate(sender, receiver)
-        return needed.quantize(UNIT, ROUND_CEILING)
+        return needed.quantize(sender.unit, ROUND_CEILING)
 
     def minimum(self, sender: Asset) -> Decimal:
         """The least amount to pay in."""

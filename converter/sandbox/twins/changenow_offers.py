@@ -15,14 +15,21 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from converter.sandbox.carriers import made_up_address
 from converter.sandbox.twin import World
-from converter.sandbox.twins.changenow_assets import ApiError, Asset, Prices, Wish, amount_of, number, wish_of
+from converter.sandbox.twins.changenow_assets import (
+    SERVICE_ID,
+    ApiError,
+    Asset,
+    Prices,
+    Wish,
+    amount_of,
+    number,
+    wish_of,
+)
 from converter.sandbox.twins.changenow_orders import Order, Orders, iso
 
 HOLD_SECONDS = 20 * 60.0
-_B58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-_BECH = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
-_PREFIX = {"btc": "3", "ltc": "M", "doge": "D", "rvn": "R", "trx": "T"}
 
 
 @dataclass(frozen=True)
@@ -136,14 +143,10 @@ class Offers:
         return held.from_amount, held.to_amount
 
     def _payin_address(self, sender: Asset) -> str:
-        if sender.on_account_chain:
-            return self._world.chain.new_address("changenow")
-        digest = int(self._orders.fresh_hex(64), 16)
-        if sender.network in {"eth", "etc"}:
-            return f"0x{digest:064x}"[:42]
-        if sender.network == "bch":
-            return "q" + "".join(_BECH[digest >> 5 * i & 31] for i in range(41))
-        return _PREFIX[sender.network] + "".join(_B58[digest // 58**i % 58] for i in range(33))
+        carrier = sender.carrier(self._world)
+        if carrier is not None:
+            return carrier.new_address(SERVICE_ID)
+        return made_up_address(sender.network.upper(), int(self._orders.fresh_hex(64), 16))
 
 
 def _text(body: Mapping[str, Any], name: str) -> str:

@@ -3,7 +3,8 @@
 Source: `services/changenow.md` section 5. Inferred here: an expired order takes a late deposit and refunds it; a
 second deposit to the same address becomes an exchange of its own (listed under `repeatedExchangesInfo`); a floating
 order without a deposit expires after three hours; a refund is the deposit less the network fee; a deposit below the
-minimum is refunded; without a refund address, what would be refunded is `failed` and waits for an action.
+minimum is refunded; without a refund address, what would be refunded is `failed` and waits for an action, and so does
+what the sandbox's chain refuses to pay. Amounts on a chain are cut to what it can carry.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 from converter.sandbox.twin import World
@@ -81,6 +82,7 @@ class Orders:
 
     def __init__(self, world: World, prices: Prices) -> None:
         self.ending = "finished"
+        self.final_factor = Decimal(1)
         self._world = world
         self._prices = prices
         self._all: dict[str, Order] = {}
@@ -127,10 +129,10 @@ class Orders:
     def tick(self) -> None:
         """See deposits and take every step that is due."""
         for order in list(self._all.values()):
-            if order.original is None and order.wish.sender.on_account_chain:
-                for txid, amount in self._world.chain.received(order.payin_address):
-                    if txid not in order.seen:
-                        self.deposit(order, txid, amount)
+            carrier = order.wish.sender.carrier(self._world) if order.original is None else None
+            for txid, amount in carrier.received(order.payin_address) if carrier else []:
+                if txid not in order.seen:
+                    self.deposit(order, txid, amount)
         now = self._world.now()
         for order in self._all.values():
             if now < order.due or (order.status in _FINAL and order.forced is None):
@@ -172,12 +174,16 @@ class Orders:
         else:
             order.forced = None
             held = fixed and not wrong
-            order.amount_to = order.expected_to if held else self._prices.to_amount(*self._pair(order), amount)
+            promised = order.expected_to if held else self._prices.to_amount(*self._pair(order), amount)
+            order.amount_to = (promised * self.final_factor).quantize(order.wish.receiver.unit, ROUND_FLOOR)
             self._move(order, "sending" if order.amount_to > 0 else "failed")
 
     def _pay_out(self, order: Order) -> None:
         receiver, amount = order.wish.receiver, order.amount_to or Decimal(0)
         order.payout_hash = self._pay(receiver, order.address, amount)
+        if order.payout_hash is None:
+            self._move(order, "failed")
+            return
         self._move(order, "finished")
         self._world.truth.delivered(
             SERVICE_ID,
@@ -192,22 +198,29 @@ class Orders:
         )
 
     def _refund(self, order: Order) -> None:
-        amount = self.refundable(order)
-        if not order.refund_address or amount <= 0:
+        amount, address = self.refundable(order), order.refund_address
+        order.refund_hash = self._pay(order.wish.sender, address, amount) if address and amount > 0 else None
+        if order.refund_hash is None:
             self._move(order, "failed")
             return
         order.refund_amount = amount
-        order.refund_hash = self._pay(order.wish.sender, order.refund_address, amount)
+        facts = {"order_id": order.order_id, "reference": order.reference, "address": address, "amount": amount}
+        self._world.truth.executed(SERVICE_ID, "refund", **facts)
         self._move(order, "refunded")
 
     def refundable(self, order: Order) -> Decimal:
         """What a refund brings back."""
         return (order.amount_from or Decimal(0)) - order.wish.sender.deposit_fee
 
-    def _pay(self, asset: Asset, address: str, amount: Decimal) -> str:
-        if asset.on_account_chain:
-            return self._world.chain.pay(address, amount)
-        return ("0x" if asset.network == "eth" else "") + self.fresh_hex(64)
+    def _pay(self, asset: Asset, address: str, amount: Decimal) -> str | None:
+        """The transaction's id; None for an address that is right in shape, but none of the chain."""
+        carrier = asset.carrier(self._world)
+        if carrier is None:
+            return ("0x" if asset.network in ("eth", "etc") else "") + self.fresh_hex(64)
+        try:
+            return carrier.pay(address, amount)
+        except ValueError:
+            return None
 
     def _repeat(self, order: Order) -> Order:
         again = Order(
