@@ -27,7 +27,7 @@ from converter.domain.errors import (
     ServiceUnavailable,
 )
 from converter.domain.orders import Capabilities
-from converter.ports import Clock, Deadline
+from converter.ports import Clock, Counter, Deadline
 from converter.transport.http import AnswerLost, HttpAnswer, HttpClient, RequestNotSent
 
 ANSWER_WITHIN = 15.0
@@ -42,6 +42,8 @@ class ServiceSettings:
     base_url: str
     keys: Mapping[str, str] = field(repr=False)
     options: Mapping[str, str] = field(default_factory=dict)
+    counter: Counter | None = None
+    """For services that want numbers which increase over all processes."""
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Any
 from converter.domain.books import buy_from, sell_into
 from converter.domain.errors import AmountOutOfRange, IntegrityMismatch, MalformedResponse
 from converter.domain.money import EXACT, floor_to, floor_unit, plain
-from converter.domain.orders import Order, OrderRef, OrderRequest, OrderStatus
+from converter.domain.orders import Order, OrderRef, OrderStatus
 from converter.services.base import exact, text
-from converter.services.binance_rules import UNIT, Network, Symbol
+from converter.services.binance_rules import UNIT, Leg, Network, Symbol
 
 _OPEN = {"NEW", "PENDING_NEW", "PARTIALLY_FILLED"}
 _ENDED = {"CANCELED", "REJECTED", "EXPIRED", "EXPIRED_IN_MATCH"}
@@ -56,6 +56,9 @@ def withdrawable(amount: Decimal, limits: tuple[Symbol, Network], walked: Walk, 
     if received > network.maximum:
         share = EXACT.divide(network.maximum, received)
         raise AmountOutOfRange("binance", "quote", maximum=floor_unit(EXACT.multiply(amount, share), 8))
+    most = symbol.largest(amount, walked.quantity, selling=walked.selling)
+    if most is not None:
+        raise AmountOutOfRange("binance", "quote", maximum=most)
     least = max(network.minimum, EXACT.add(network.fee, max(network.step, UNIT)))
     notional = walked.gross if walked.selling else amount
     if walked.quantity < symbol.min_quantity or notional < symbol.min_notional or received < least:
@@ -64,9 +67,9 @@ def withdrawable(amount: Decimal, limits: tuple[Symbol, Network], walked: Walk, 
     return received
 
 
-def check_ours(body: Any, order: OrderRequest, sent: Mapping[str, str]) -> str:
+def check_ours(body: Any, key: str, sent: Mapping[str, str]) -> str:
     """The service's id of the order. IntegrityMismatch unless the answer speaks of our order and of our quantity."""
-    same = body["clientOrderId"] == order.key and all(body[name] == sent[name] for name in ("symbol", "side"))
+    same = body["clientOrderId"] == key and all(body[name] == sent[name] for name in ("symbol", "side"))
     ordered, executed = exact(body["origQty"]), exact(body["executedQty"])
     if not same or ("quantity" in sent and ordered != exact(sent["quantity"])):
         raise IntegrityMismatch("binance", "order", detail="symbol, side, id or quantity are not ours")
@@ -77,11 +80,11 @@ def check_ours(body: Any, order: OrderRequest, sent: Mapping[str, str]) -> str:
     return str(body["orderId"])
 
 
-def order_of(ref: OrderRef, body: Any, fills: Any, *, selling: bool) -> Order:
+def order_of(ref: OrderRef, leg: Leg, body: Any, fills: Any) -> Order:
     """The order; `filled` is what it brought, less the commission where that was taken in the same coin."""
     status, executed, quote = body["status"], exact(body["executedQty"]), exact(body["cummulativeQuoteQty"])
     if status == "FILLED":
-        received = EXACT.subtract(quote if selling else executed, _commission(ref, fills, executed, quote))
+        received = EXACT.subtract(quote if leg.selling else executed, _commission(leg, fills, executed, quote))
         if received <= 0:
             raise ValueError("it brought nothing")
         return Order(ref, OrderStatus.FILLED, filled=received)
@@ -95,7 +98,7 @@ def order_of(ref: OrderRef, body: Any, fills: Any, *, selling: bool) -> Order:
     return Order(ref, ended, detail=f"{status} after {plain(executed)}")
 
 
-def _commission(ref: OrderRef, fills: Any, executed: Decimal, quote: Decimal) -> Decimal:
+def _commission(leg: Leg, fills: Any, executed: Decimal, quote: Decimal) -> Decimal:
     """What was taken off in the coin that the trade brought. ValueError unless the fills are all of the order's."""
     quantity = worth = taken = Decimal(0)
     for fill in fills:
@@ -103,7 +106,7 @@ def _commission(ref: OrderRef, fills: Any, executed: Decimal, quote: Decimal) ->
         if min(price, size) <= 0 or commission < 0:
             raise ValueError("no fill")
         quantity, worth = EXACT.add(quantity, size), EXACT.add(worth, EXACT.fma(price, size, UNIT))
-        if fill["commissionAsset"] == ref.request.to_asset.coin:
+        if fill["commissionAsset"] == leg.brings:
             taken = EXACT.add(taken, commission)
     if quantity != executed:
         raise ValueError("the fills are not all of the order's")

@@ -63,9 +63,19 @@ class Symbol:
     quote: str
     step: Decimal
     min_quantity: Decimal
+    max_quantity: Decimal
     tick: Decimal
     min_notional: Decimal
     tradable: bool
+
+    def largest(self, amount: Decimal, quantity: Decimal, *, selling: bool) -> Decimal | None:
+        """Largest from_coin amount that one order may take, when `quantity`, which `amount` trades, is more than that;
+        else None. A maximum of 0 is none."""
+        if not self.max_quantity or quantity <= self.max_quantity:
+            return None
+        if selling:
+            return self.max_quantity
+        return floor_to(EXACT.divide(EXACT.multiply(amount, self.max_quantity), quantity), UNIT)
 
     def smallest(self, price: Decimal, proceeds: Decimal, *, selling: bool) -> Decimal:
         """Smallest from_coin amount that the filters allow at this price and that brings `proceeds`."""
@@ -76,6 +86,15 @@ class Symbol:
         return ceil_to(max(self.min_notional, cost), UNIT)
 
 
+@dataclass(frozen=True)
+class Leg:
+    """One trade; `brings` is the coin that it brings."""
+
+    symbol: Symbol
+    selling: bool
+    brings: str
+
+
 def ceil_to(amount: Decimal, step: Decimal) -> Decimal:
     """The smallest multiple of `step` that is not below `amount`."""
     floor = floor_to(amount, step)
@@ -84,8 +103,9 @@ def ceil_to(amount: Decimal, step: Decimal) -> Decimal:
 
 @dataclass(frozen=True)
 class Network:
-    """Withdrawing a coin on a network."""
+    """Withdrawing a coin on a network; `code` is the service's name of the network."""
 
+    code: str
     fee: Decimal
     minimum: Decimal
     maximum: Decimal
@@ -182,6 +202,7 @@ class Rules:
         with _strict():
             return {
                 (coin["coin"], one["network"]): Network(
+                    one["network"],
                     exact(one["withdrawFee"]),
                     exact(one["withdrawMin"]),
                     exact(one["withdrawMax"]),
@@ -203,6 +224,7 @@ def _symbol(body: Any) -> Symbol:
         quote=body["quoteAsset"],
         step=exact(lot["stepSize"]),
         min_quantity=exact(lot["minQty"]),
+        max_quantity=exact(lot["maxQty"]),
         tick=exact(filters["PRICE_FILTER"]["tickSize"]),
         min_notional=exact(notional["minNotional"]),
         tradable=body["status"] == "TRADING" and body["isSpotTradingAllowed"] and "LIMIT" in body["orderTypes"],

@@ -3,12 +3,19 @@
 It converts nothing: the pool keeps the from_coin, and the price risk with it. A payout is created unapproved, which
 moves nothing; approving it is the commit point. Approval is a change of state of one payout, so a repeat cannot pay
 twice: it is answered `invalid-state`. There is no client id, so ours travels in `metadata.clientRef` and is looked for
-in the list of payouts. Of a payout that could not be approved the rest is cancelled and read back before the attempt
-counts as not executed; a payout that is cancelled after its approval proves nothing and goes to a person.
+in the list of payouts.
+
+A payout whose approval was refused is cancelled and read back before the attempt counts as not executed: cancelled
+while it awaits approval, it was never paid. Cancelled after its approval it proves nothing, on chain (where it is
+stored as in progress only after the broadcast) as over Lightning, and goes to a person.
+
+What is recognised when a payment to it is repeated, see `btcpay_lightning_payouts`: an address on the chain and an
+invoice (by its payment hash). LNURL and lightning addresses are not, and are refused here before anything is made: the
+server fetches a new invoice at every try. Two payouts to one place at a time are refused by the server with
+`duplicate-destination`, which may speak of our own earlier send and so proves nothing.
 
 The quote is our own: store rate x amount, less an estimate of the miner fee (`feeVbytes` x the node's fee rate) on
-chain. The store's spread is inside the rate. A Lightning destination is an invoice without amount; LNURL and lightning
-addresses are not accepted, since their payouts are not recognised when repeated.
+chain. The store's spread is inside the rate. A rate knows no networks: that of USDT is the same on all of them.
 
 Facts: Greenfield API of BTCPay Server 2.4.1 (OpenAPI and source). Proof keys are read without regard to case.
 """
@@ -21,8 +28,6 @@ from typing import Any
 
 from converter.domain.coins import Asset
 from converter.domain.errors import (
-    IntegrityMismatch,
-    MalformedResponse,
     OutcomeUnknown,
     PairNotSupported,
     QuoteExpired,
@@ -43,18 +48,8 @@ from converter.domain.orders import (
 from converter.domain.quotes import Fee, Quote, QuoteRequest, net_of
 from converter.ports import Deadline
 from converter.services.base import Call, HttpService, encode, exact, json_body, text
+from converter.services.btcpay_lightning_payouts import CODES, METHODS, is_recognised, order_of
 from converter.transport.http import HttpAnswer
-
-METHODS = {"BTC": "BTC-CHAIN", "LIGHTNING": "BTC-LN"}
-"""Network of the destination -> payout method."""
-
-STATES = {
-    "AwaitingApproval": OrderStatus.AWAITING_APPROVAL,
-    "AwaitingPayment": OrderStatus.PAYING_OUT,
-    "InProgress": OrderStatus.PAYING_OUT,
-    "Completed": OrderStatus.SETTLED,
-    "Cancelled": OrderStatus.REJECTED,
-}
 
 QUOTE_LIFE = timedelta(seconds=30)
 _WALLET = "/payment-methods/BTC-CHAIN/wallet"
@@ -76,13 +71,15 @@ class BtcPayLightning(HttpService):
         },
         firm_quotes=False,
         keys=("token",),
+        optional_keys=("callback_secret", "callback_token"),
         minimum={"ETH": Decimal("0.0001")},
     )
 
     @staticmethod
     def supports(from_asset: Asset, to_asset: Asset) -> bool:
         """Anything to BTC, on chain or over Lightning; the store's rate decides what it can price."""
-        return to_asset.coin == "BTC" and from_asset.coin != "BTC"
+        code, to_code = (CODES.get((one.coin, one.network)) for one in (from_asset, to_asset))
+        return to_code == "BTC" and code not in (None, to_code)
 
     def quote(self, request: QuoteRequest, deadline: Deadline) -> Quote:
         """Store rate x amount less the miner fee; refused when the wallet does not hold it."""
@@ -102,20 +99,22 @@ class BtcPayLightning(HttpService):
         gross = EXACT.multiply(order.amount, self._rate(request, deadline))
         if net_of(gross, self._miner_fee(order.to_asset, deadline), order.to_asset) < order.minimum_net:
             raise QuoteExpired("btcpay_lightning", "order", detail="the rate is worse now")
+        if not is_recognised(order.address, order.to_asset.network):
+            raise ServiceRejected("btcpay_lightning", "order", detail="a payment there is not recognised when repeated")
         method, amount = METHODS[order.to_asset.network], plain(order.net)
         origin = {"clientRef": order.key, "fromCoin": order.from_asset.coin, "fromAmount": plain(order.amount)}
         content = {"destination": order.address, "amount": amount, "payoutMethodId": method, "approved": False}
         call = self._call("order", "POST", "/payouts", content={**content, "metadata": origin})
         body = self._execute(call, deadline)
         with self._parsing("order", executed=True):
-            return self._order(OrderRef(order, text(body["id"])), body)
+            return order_of(OrderRef(order, text(body["id"])), body)
 
     def advance_order(self, order: Order, deadline: Deadline) -> Order:
         """Approve the payout. Moves money. An approved one is left as it is."""
         path = f"/payouts/{order.ref.service_order_id}"
         payout = self._read(self._call("status", "GET", path), deadline)
         with self._parsing("status"):
-            seen, revision = self._order(order.ref, payout), int(payout["revision"])
+            seen, revision = order_of(order.ref, payout), int(payout["revision"])
         if seen.status is not OrderStatus.AWAITING_APPROVAL:
             return seen
         try:
@@ -125,7 +124,7 @@ class BtcPayLightning(HttpService):
             self._abandon(order.ref, refusal)
             raise
         with self._parsing("approve", executed=True):
-            approved = self._order(order.ref, body)
+            approved = order_of(order.ref, body)
             if approved.status is OrderStatus.AWAITING_APPROVAL:
                 raise ValueError("not approved")
             return approved
@@ -140,13 +139,13 @@ class BtcPayLightning(HttpService):
                     return None
                 raise
             with self._parsing("status"):
-                return self._order(ref, payout)
+                return order_of(ref, payout)
         rows = self._read(self._call("status", "GET", "/payouts", "includeCancelled=true"), deadline)
         with self._parsing("status"):
             payouts = {text(row["id"]): row for row in list.copy(rows)}  # a TypeError for anything but a list
             for payout_id, row in payouts.items():
                 if (row.get("metadata") or {}).get("clientRef") == ref.request.key:
-                    return self._order(OrderRef(ref.request, payout_id, ref.step_key), row)
+                    return order_of(OrderRef(ref.request, payout_id, ref.step_key), row)
             return None
 
     def check_health(self, deadline: Deadline) -> None:
@@ -155,6 +154,10 @@ class BtcPayLightning(HttpService):
         with self._parsing("health"):
             if body["synchronized"] is not True:
                 raise ServiceUnavailable("btcpay_lightning", "health", detail="the node is behind")
+
+    def check_credentials(self, deadline: Deadline) -> None:
+        """Read the store's payouts with our token: changes nothing."""
+        self._read(self._call("info", "GET", "/payouts"), deadline)
 
     def _abandon(self, ref: OrderRef, refusal: ServiceError) -> None:
         """Cancel a payout whose approval was refused; OutcomeUnknown unless it is seen cancelled."""
@@ -174,7 +177,7 @@ class BtcPayLightning(HttpService):
         """BTC for one unit of the from_coin. Matched by name: malformed pairs vanish from the answer."""
         if not self.supports(request.from_asset, request.to_asset):
             raise PairNotSupported("btcpay_lightning", "quote")
-        pair = f"{request.from_asset.coin}_BTC"
+        pair = f"{CODES[request.from_asset.coin, request.from_asset.network]}_BTC"
         rows = self._read(self._call("quote", "GET", "/rates", encode({"currencyPair": pair})), deadline)
         with self._parsing("quote"):
             rates = [row["rate"] for row in rows if row["currencyPair"] == pair and row["rate"] is not None]
@@ -205,27 +208,6 @@ class BtcPayLightning(HttpService):
         body = self._read(self._call("info", "GET", "/lightning/BTC/balance"), deadline)
         with self._parsing("info"):
             return from_units(int(exact(body["offchain"]["local"])), 11)
-
-    def _order(self, ref: OrderRef, body: Any) -> Order:
-        """Parse a payout and hold it against the request; IntegrityMismatch when it is not ours."""
-        request, status, paid = ref.request, STATES.get(body["state"]), body["payoutAmount"]
-        ours = (request.address, METHODS[request.to_asset.network], "BTC", "BTC")
-        found = tuple(body[name] for name in ("destination", "payoutMethodId", "originalCurrency", "payoutCurrency"))
-        same = exact(body["originalAmount"]) == request.net and (paid is None or exact(paid) == request.net)
-        if found != ours or not same:
-            raise IntegrityMismatch("btcpay_lightning", "order", detail="destination or amount are not ours")
-        if status is None:
-            raise MalformedResponse("btcpay_lightning", "status", detail=f"unknown state {str(body['state'])[:40]!r}")
-        proof = {str(name).lower(): value for name, value in (body.get("paymentProof") or {}).items()}
-        if paid is None and status in (OrderStatus.PAYING_OUT, OrderStatus.SETTLED):
-            raise ValueError("no amount")
-        return Order(
-            ref=ref,
-            status=status,
-            delivered=exact(paid) if status is OrderStatus.SETTLED else None,
-            txid=str(proof.get("transactionid") or proof.get("paymenthash") or ""),
-            detail=str(body["state"]),
-        )
 
     def _call(self, operation: str, method: str, path: str, query: str = "", content: Any = None) -> Call:
         store = f"/api/v1/stores/{self._settings.options['storeId']}"

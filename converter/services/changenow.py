@@ -1,13 +1,17 @@
 """ChangeNOW: deposit swaps, API v2, fixed rate.
 
-Creating an order moves nothing; our deposit to its pay-in address is the commit point. `toAmount` is net of every fee;
-the service's own share is inside the rate. There is no client order id: we send ours as `userId` and `payload.ref`,
-which come back in the partner's list (private key) where the key has partner fields. Only an order with our name is
-taken: one that merely fits may be another's. An order that we cannot find is abandoned: unfunded, it expires.
+Creating an order moves nothing; our deposit to its pay-in address is the commit point, and must come before the order's
+own `validUntil`. `toAmount` is net of every fee; the service's own share is inside the rate. There is no client order
+id: we send ours as `userId` and `payload.ref`, which come back in the partner's list (private key) where the key has
+partner fields. Only an order with our name is taken: one that merely fits may be another's. An order that we cannot
+find is abandoned: unfunded, it expires.
+
+A refund is told with the address that we gave, whatever the answer says: the chain must show it there.
 
 Facts: ChangeNOW v2 documentation (partner Postman collection). Not found there, read cautiously: the body for an
-unknown id (`not_found` is an absence), the life of a `rateId` (the quote's `validUntil`), `expired` (public clients).
-A status that is not listed here is unknown.
+unknown id (`not_found` is an absence), the life of a `rateId` (the quote's `validUntil`), `expired` (public clients),
+whether a refund address always comes back (another one is a mismatch, none is taken). A status that is not listed here
+is unknown.
 """
 
 from __future__ import annotations
@@ -27,37 +31,20 @@ from converter.domain.errors import (
     ServiceError,
     ServiceRejected,
 )
-from converter.domain.money import EXACT, floor_unit, plain
+from converter.domain.money import EXACT, plain
 from converter.domain.orders import (
     Capabilities,
-    Deposit,
     OperationKind,
     OperationRule,
     Order,
     OrderRef,
     OrderRequest,
-    OrderStatus,
 )
 from converter.domain.quotes import Fee, Quote, QuoteRequest, net_of
 from converter.ports import Deadline
 from converter.services.base import Call, HttpService, encode, exact, json_body, moment, text
+from converter.services.changenow_orders import CODES, check_ours, fits, key_of, order_of, pair_of, sendable
 from converter.transport.http import HttpAnswer
-
-CODES = {("BTC", "BTC"): ("btc", "btc"), ("ETH", "ETH"): ("eth", "eth")}
-"""Asset -> ticker and network of the service."""
-
-STATUS = {
-    "new": OrderStatus.AWAITING_DEPOSIT,
-    "waiting": OrderStatus.AWAITING_DEPOSIT,
-    "confirming": OrderStatus.OPEN,
-    "exchanging": OrderStatus.OPEN,
-    "sending": OrderStatus.PAYING_OUT,
-    "finished": OrderStatus.SETTLED,
-    "verifying": OrderStatus.HELD,
-    "failed": OrderStatus.HELD,
-    "refunded": OrderStatus.REFUNDED,
-    "expired": OrderStatus.EXPIRED,
-}
 
 _RANGE = {"out_of_range", "deposit_too_small"}
 _ERRORS: dict[str, type[ServiceError]] = {
@@ -74,7 +61,8 @@ _UNUSED = {"toAmount": "", "extraId": "", "refundExtraId": "", "contactEmail": "
 
 
 class ChangeNow(HttpService):
-    """See the module. Keys: `api_key`, and optionally `private_key` for the list of our orders."""
+    """See the module. Keys: `api_key`, and optionally `private_key` for the list of our orders. Options:
+    `refundAddress`, or one by network: `refundAddressLTC`."""
 
     capabilities = Capabilities(
         service_id="changenow",
@@ -93,17 +81,17 @@ class ChangeNow(HttpService):
 
     @staticmethod
     def supports(from_asset: Asset, to_asset: Asset) -> bool:
-        """Both sides are listed in CODES."""
-        sides = {(one.coin, one.network) for one in (from_asset, to_asset)}
-        return len(sides) == 2 and sides <= CODES.keys()
+        """Both sides have a code, and another one each."""
+        codes = [CODES.get((one.coin, one.network)) for one in (from_asset, to_asset)]
+        return None not in codes and codes[0] != codes[1]
 
     def quote(self, request: QuoteRequest, deadline: Deadline) -> Quote:
         """Fixed-rate offer; firm until `validUntil`."""
-        query = encode({**_pair(request), "fromAmount": plain(_sendable(request)), **_FIXED, "useRateId": "true"})
-        body = self._read(self._call("quote", "GET", "/v2/exchange/estimated-amount", query), deadline)
+        terms = {**self._pair(request), "fromAmount": plain(sendable(request)), **_FIXED, "useRateId": "true"}
+        body = self._read(self._call("quote", "GET", "/v2/exchange/estimated-amount", encode(terms)), deadline)
         self._refuse("quote", body)
         with self._parsing("quote"):
-            _check_ours("quote", request, body, "fromAmount")
+            check_ours("quote", request, body, "fromAmount")
             fee = exact(body.get("withdrawalFee") or 0)
             gross, fees = EXACT.add(exact(body["toAmount"]), fee), (Fee("withdrawal", fee),) if fee else ()
             net = net_of(gross, fees, request.to_asset)
@@ -115,16 +103,17 @@ class ChangeNow(HttpService):
     def place_order(self, order: OrderRequest, deadline: Deadline) -> Order:
         """Create the order. Moves nothing; the answer names where to deposit, and is checked byte for byte."""
         ours = {"address": order.address, "userId": order.key, "payload": {"ref": order.key}}
-        refund = self._settings.options.get("refundAddress", "")
-        of_our_coin = refund.startswith("0x") == (order.from_asset.network == "ETH")  # one of another coin is refused
-        terms = {"refundAddress": refund if of_our_coin else "", "rateId": order.quote_reference}
-        content = {**_pair(order), "fromAmount": plain(_sendable(order)), **ours, **terms, **_FIXED, **_UNUSED}
+        terms = {"refundAddress": self._refund(order), "rateId": order.quote_reference}
+        content = {**self._pair(order), "fromAmount": plain(sendable(order)), **ours, **terms, **_FIXED, **_UNUSED}
         body = self._execute(self._call("order", "POST", "/v2/exchange", content=content), deadline)
         self._refuse("order", body)
         with self._parsing("order", executed=True):
             if body["flow"] != _FIXED["flow"] or exact(body["toAmount"]) < order.minimum_net:
                 raise IntegrityMismatch("changenow", "order", detail="less than the offer")
-            return _order(OrderRef(order, text(body["id"])), {**body, "status": "new"}, "fromAmount")
+            if terms["refundAddress"] and body.get("refundAddress") not in (None, terms["refundAddress"]):
+                raise IntegrityMismatch("changenow", "order", detail="the refund address is not ours")
+            ref = OrderRef(order, text(body["id"]))
+            return order_of(ref, {**body, "status": "new"}, "fromAmount", terms["refundAddress"])
 
     def advance_order(self, order: Order, deadline: Deadline) -> Order:  # noqa: ARG002
         """Nothing to do at this service: the deposit is the next step."""
@@ -143,7 +132,8 @@ class ChangeNow(HttpService):
                 return None
             raise
         with self._parsing("status"):
-            return _order(OrderRef(ref.request, order_id, ref.step_key), body, "expectedAmountFrom")
+            found = OrderRef(ref.request, order_id, ref.step_key)
+            return order_of(found, body, "expectedAmountFrom", self._refund(ref.request))
 
     def check_health(self, deadline: Deadline) -> None:
         """The minimum of a pair: the cheapest call that needs the key."""
@@ -151,6 +141,12 @@ class ChangeNow(HttpService):
         body = self._read(self._call("health", "GET", "/v2/exchange/min-amount", query), deadline)
         with self._parsing("health"):
             exact(body["minAmount"])
+
+    def check_credentials(self, deadline: Deadline) -> None:
+        """The health call, which carries the key; and one row of the partner's list, where there is a key for that."""
+        self.check_health(deadline)
+        if key := self._settings.keys.get("private_key"):
+            self._read(Call("info", "GET", "/v2/exchanges", "limit=1", {"x-changenow-api-key": key}), deadline)
 
     def _listed(self, ref: OrderRef, deadline: Deadline) -> str | None:
         """Id of our order in the partner's list, known by our reference alone: another may fit as well as ours."""
@@ -163,9 +159,21 @@ class ChangeNow(HttpService):
         body = self._read(Call("status", "GET", "/v2/exchanges", query, {"x-changenow-api-key": key}), deadline)
         self._refuse("status", body)
         with self._parsing("status"):
-            fitting = [row for row in list.copy(body["exchanges"]) if _fits(row, ref.request)]  # of a list only
-            ours = [row for row in fitting if _reference(row) == ref.request.key]
+            fitting = [row for row in list.copy(body["exchanges"]) if fits(row, ref.request)]  # of a list only
+            ours = [row for row in fitting if key_of(row) == ref.request.key]
             return text(ours[0]["requestId"]) if ours else None
+
+    def _pair(self, request: QuoteRequest | OrderRequest) -> dict[str, str]:
+        if not self.supports(request.from_asset, request.to_asset):
+            raise PairNotSupported("changenow", "quote")
+        return pair_of(request)
+
+    def _refund(self, order: OrderRequest) -> str:
+        """Where a refund goes; an address of another coin would be refused, so it is left out."""
+        network, options = order.from_asset.network, self._settings.options
+        general = options.get("refundAddress", "")
+        fits_it = network in (("ETH", "ETC") if general.startswith("0x") else ("BTC",))
+        return options.get(f"refundAddress{network}") or (general if fits_it else "")
 
     def _call(self, operation: str, method: str, path: str, query: str = "", content: Any = None) -> Call:
         headers = {"x-changenow-api-key": self._settings.keys["api_key"], "Content-Type": "application/json"}
@@ -192,56 +200,3 @@ class ChangeNow(HttpService):
         if isinstance(body, dict) and body.get("error"):
             with self._parsing(operation, executed=operation == "order"):
                 raise self._named_error(operation, body) or MalformedResponse("changenow", operation)
-
-
-def _order(ref: OrderRef, body: Any, amount_field: str) -> Order:
-    """Parse an order and hold it against the request; IntegrityMismatch when it is not ours."""
-    _check_ours("order", ref.request, body, amount_field)
-    named = (body["id"], body["payoutAddress"], body.get("payoutExtraId") or "")
-    if named != (ref.service_order_id, ref.request.address, ""):
-        raise IntegrityMismatch("changenow", "order", detail="id or address are not ours")
-    status = STATUS.get(body["status"])
-    if status is None:
-        raise MalformedResponse("changenow", "status", detail=f"unknown status {str(body['status'])[:40]!r}")
-    delivered = exact(body["amountTo"]) if status is OrderStatus.SETTLED else None
-    if delivered is not None and delivered <= 0:
-        raise ValueError("no amount")
-    memo = text(body["payinExtraId"]) if body.get("payinExtraId") else ""
-    return Order(
-        ref=ref,
-        status=status,
-        deposit=Deposit(text(body["payinAddress"]), _sendable(ref.request), memo),
-        delivered=delivered,
-        txid=str(body.get("payoutHash") or body.get("refundHash") or ""),
-        detail=str(body["status"]),
-    )
-
-
-def _check_ours(operation: str, request: QuoteRequest | OrderRequest, body: Any, amount_field: str) -> None:
-    same = all(body[name] == code for name, code in _pair(request).items())
-    if not same or exact(body[amount_field]) != _sendable(request):
-        raise IntegrityMismatch("changenow", operation, detail="coins or amount are not ours")
-
-
-def _fits(row: Any, request: OrderRequest) -> bool:
-    payin, payout, pair = row["payin"], row["payout"], _pair(request)
-    coins = (payin["currency"], payout["currency"]) == (pair["fromCurrency"], pair["toCurrency"])
-    return coins and payout["address"] == request.address and exact(payin["expectedAmount"]) == _sendable(request)
-
-
-def _pair(request: QuoteRequest | OrderRequest) -> dict[str, str]:
-    sides = (request.from_asset, request.to_asset)
-    if not ChangeNow.supports(*sides):
-        raise PairNotSupported("changenow", "quote")
-    (ticker, network), (to_ticker, to_network) = (CODES[one.coin, one.network] for one in sides)
-    return {"fromCurrency": ticker, "fromNetwork": network, "toCurrency": to_ticker, "toNetwork": to_network}
-
-
-def _sendable(request: QuoteRequest | OrderRequest) -> Decimal:
-    return floor_unit(request.amount, 8)  # 8 decimals are safe; what is kept beyond them is not published
-
-
-def _reference(row: Any) -> str:
-    """Our key in a listed order, where the service carries it."""
-    info = row.get("partnerInfo") or {}
-    return str((info.get("payload") or {}).get("ref") or info.get("userId") or "")

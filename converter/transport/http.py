@@ -8,20 +8,19 @@ at most one request. Nothing that an exception shows comes from the path, the qu
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import ssl
 import time
 from dataclasses import dataclass, field
-from decimal import Decimal
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
 
 from converter.transport.connections import CallStoppedError, Exchange, TrackedAdapter
+from converter.transport.json_text import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,11 +60,10 @@ class HttpAnswer:
     def json(self) -> Any:
         """Read the body as JSON with exact numbers; `ValueError` if it is anything else."""
         try:
-            return json.loads(self.body, parse_float=Decimal, parse_constant=_refuse_constant)
-        except (ValueError, ArithmeticError, RecursionError):
-            # The parser's own error keeps the whole document; ours must be fit for a log.
-            problem = f"the answer with status {self.status} is not valid JSON ({len(self.body)} bytes)"
-        raise ValueError(problem)
+            return read_json(self.body)
+        except ValueError as error:
+            problem = f"the answer with status {self.status} is {error}"
+        raise ValueError(problem)  # out here, so that no trace leads to the document
 
 
 class HttpClient:
@@ -186,7 +184,3 @@ def _describe(exchange: Exchange) -> str:
     elif isinstance(root, OSError) and not isinstance(root, requests.RequestException):
         detail = root.strerror
     return f"{type(root).__name__}: {detail}" if detail else type(root).__name__
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number")

@@ -5,7 +5,9 @@ Doubtful outcomes are played on a real socket; everything else by `responses`, b
 
 from __future__ import annotations
 
+import json
 import logging
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -31,7 +33,7 @@ from converter.domain.errors import (
     ServiceUnavailable,
     policy_of,
 )
-from converter.domain.orders import Order, OrderRef, OrderRequest, OrderStatus
+from converter.domain.orders import NEXT_STEP, OperationKind, Order, OrderRef, OrderRequest, OrderStatus, Refund
 from converter.domain.quotes import Quote, QuoteRequest, net_of
 from converter.ports import Clock, ConversionService, Deadline
 from converter.services.base import ServiceSettings
@@ -40,13 +42,16 @@ from tests.services.recorded import Recorded, odd, recorded
 from tests.services.wire import BASE, Misdeed, Route, SocketWire, Wire
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-ETH, BTC, LIGHTNING = asset("ETH"), asset("BTC"), asset("BTC", "LIGHTNING")
+ETH, BTC, LIGHTNING, LTC = asset("ETH"), asset("BTC"), asset("BTC", "LIGHTNING"), asset("LTC")
 ADDRESS = "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq"
 OTHER_ADDRESS = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
 KEY = "9f3kq2-1"
 
 WAIT = 0.4
 """Seconds that stand in for the wait for an answer where a test lets it pass."""
+
+PATIENCE = 2.0
+"""Seconds by which a busy machine may be late."""
 
 MISDEEDS: dict[str, Misdeed] = {
     "timeout": wires.silence,
@@ -90,9 +95,21 @@ ODD_BODIES = (
 )
 """Bodies of an error that are not, or only nearly, what a service documents."""
 
+CLOSED_DOORS = (401, 403, 418, 429)
+"""Statuses that whatever stands before a service answers in its own words: a gateway, a firewall, a throttle."""
+
 ODD_STATUSES = (400, 404, 405, 408, 409, 413, 422, 500, 502, 503, 504, 599)
 
 NO_AMOUNTS = (Decimal(0), Decimal(-1), "0", "-0.5", None, "", "much", "NaN", "Infinity", True, [], {})
+
+
+KINDS = {
+    "order": OperationKind.ORDER,
+    "trade": OperationKind.TRADE,
+    "approve": OperationKind.APPROVAL,
+    "withdraw": OperationKind.WITHDRAWAL,
+}
+"""Executing route -> the operation that goes there."""
 
 
 class HandClock:
@@ -119,7 +136,9 @@ class ServiceContract:
     find_routes: ClassVar[Mapping[str, dict[str, Any]]]
     """Route -> changes of the reference with which a look-up comes there."""
     executing: ClassVar[tuple[str, ...]]
-    """Routes that change something at the service."""
+    """Routes that change something at the service, by the names in KINDS."""
+    quote_reads: ClassVar[int] = 1
+    """Requests of a quote, once what is kept for a while is known."""
 
     amount: ClassVar[Decimal] = Decimal("1.5")
     net: ClassVar[Decimal]
@@ -135,6 +154,8 @@ class ServiceContract:
     """Route, path and values which are no amounts there; the field may not be missing either."""
     unauthorised: ClassVar[tuple[str, ...]]
     retry_after: ClassVar[int]
+    by_status: ClassVar[tuple[int, ...]] = ()
+    """Of CLOSED_DOORS, those that prove by themselves, by the documentation, that nothing was executed."""
     needed: ClassVar[Mapping[str, tuple[str, ...]]]
     """Executing route -> fields without which its answer proves nothing."""
     slow_reads: ClassVar[Mapping[str, str]] = {}
@@ -148,6 +169,10 @@ class ServiceContract:
     """Find route -> a body without rows, which there means that nothing followed yet."""
     absences: ClassVar[tuple[tuple[str, str], ...]]
     """Find route and recorded answer that the service documents for "no such order"."""
+    refund: ClassVar[Refund | None] = None
+    """What the recorded answer about a refund tells of it."""
+    deposit_end: ClassVar[datetime | None] = None
+    """Until when the recorded order takes its deposit; None where the service names no end."""
 
     # --- The subclass's hands ----------------------------------------------------------------------------------------
 
@@ -160,21 +185,31 @@ class ServiceContract:
         raise NotImplementedError
 
     def carried_key(self, route: str) -> str:
-        """The key that must be on the wire of an executing route; empty where the wire has no place for one."""
+        """What must be on the wire of an executing route: our key, or the order that it made. Empty where the wire has
+        no place for a key; then none may be there."""
         raise NotImplementedError
 
     def out_of_range(self) -> tuple[dict[str, Recorded], Decimal | None, Decimal | None]:
         """Answers by route with which our amount is too small, and the limits that the error must tell."""
         raise NotImplementedError
 
+    def from_litecoin(self) -> dict[str, Recorded]:
+        """Answers by route with which LTC is converted at the figures of the honest answers."""
+        raise NotImplementedError
+
     # --- Tools -------------------------------------------------------------------------------------------------------
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Parametrize by what the subclass declares."""
+        if not hasattr(self, "service_id"):
+            return  # the demands alone, of no service
         tables: dict[str, list[Any]] = {
-            "route": list(self.executing) if hasattr(self, "executing") else [],
-            "word": list(self.words) if hasattr(self, "words") else [],
-            "case": list(self.foreign) if hasattr(self, "foreign") else [],
+            "route": list(self.executing),
+            "moving": [name for name in self.executing if self.make.capabilities.rules[KINDS[name]].moves_money],
+            "called": [self.quote_routes[-1], *self.find_routes, *self.executing],
+            "refused": list(self.unauthorised),
+            "word": list(self.words),
+            "case": list(self.foreign),
         }
         for name, values in tables.items():
             if name in metafunc.fixturenames:
@@ -239,6 +274,13 @@ class ServiceContract:
         assert {request.method for _, request in wire.requests} == {"GET"}
         assert not wire.sent(*self.executing)
 
+    def test_a_quote_is_made_of_as_many_reads_as_are_declared(self, wire: Wire) -> None:
+        service = self.service()
+        self.quote(service)
+        before = len(wire.requests)
+        self.quote(service)
+        assert len(wire.requests) - before == self.quote_reads
+
     def test_net_is_gross_less_every_fee(self, wire: Wire) -> None:
         quote = self.quote(self.service())
         gross, fees, net = self.offered
@@ -297,24 +339,46 @@ class ServiceContract:
 
     # --- Refusals ----------------------------------------------------------------------------------------------------
 
-    def test_a_refused_key_is_an_authentication_failure(self, wire: Wire, route: str) -> None:
-        for name in self.unauthorised:
-            for refused in (self.quote_routes[-1], *self.find_routes, route):
-                wire.answers(refused, self.recorded(name))
-                with pytest.raises(AuthenticationFailed) as caught:
-                    self._call(refused)
-                assert policy_of(caught.value).outcome is Outcome.NOT_EXECUTED
-                wire.answers(refused, self.recorded(self.honest[refused]))
+    def test_a_refused_key_is_an_authentication_failure(self, wire: Wire, called: str, refused: str) -> None:
+        wire.answers(called, self.recorded(refused))
+        with pytest.raises(AuthenticationFailed) as caught:
+            self._call(called)
+        assert policy_of(caught.value).outcome is Outcome.NOT_EXECUTED
 
-    def test_a_limited_call_tells_when_to_come_again(self, wire: Wire, route: str) -> None:
-        for name, seconds in (("any_limited", self.retry_after), ("any_limited_bare", None)):
-            for limited in (self.quote_routes[-1], *self.find_routes, route):
-                wire.answers(limited, self.recorded(name))
-                with pytest.raises(RateLimited) as caught:
-                    self._call(limited)
-                assert caught.value.retry_after == seconds
-                assert policy_of(caught.value).outcome is Outcome.NOT_EXECUTED
-                wire.answers(limited, self.recorded(self.honest[limited]))
+    @pytest.mark.parametrize("name", ["any_limited", "any_limited_bare"])
+    def test_a_limited_call_tells_when_to_come_again(self, wire: Wire, called: str, name: str) -> None:
+        wire.answers(called, self.recorded(name))
+        with pytest.raises(RateLimited) as caught:
+            self._call(called)
+        assert caught.value.retry_after == (self.retry_after if name == "any_limited" else None)
+        assert policy_of(caught.value).outcome is Outcome.NOT_EXECUTED
+
+    def test_a_refusal_under_a_server_error_proves_nothing(self, wire: Wire, route: str) -> None:
+        for name in (*self.unauthorised, "any_limited"):
+            for status in (500, 502, 504):
+                wire.answers(route, self.recorded(name).under(status))
+                with pytest.raises(ServiceError) as caught:
+                    self.execute(self.service(), route)
+                assert policy_of(caught.value).outcome is Outcome.UNKNOWN, (name, status, caught.value)
+
+    def test_what_stands_before_the_service_proves_only_what_is_documented(self, wire: Wire, moving: str) -> None:
+        for status in CLOSED_DOORS:
+            for body in ODD_BODIES:
+                wire.answers(moving, odd(body, status))
+                with pytest.raises(ServiceError) as caught:
+                    self.execute(self.service(), moving)
+                expected = Outcome.NOT_EXECUTED if status in self.by_status else Outcome.UNKNOWN
+                assert policy_of(caught.value).outcome is expected, (status, body, caught.value)
+
+    def test_a_closed_door_is_never_an_order(self, wire: Wire, route: str) -> None:
+        for status in CLOSED_DOORS:
+            for answer in (
+                *(odd(body, status) for body in ODD_BODIES),
+                self.recorded(self.honest[route]).under(status),
+            ):
+                wire.answers(route, answer)
+                with pytest.raises(ServiceError):
+                    print(status, answer, self.execute(self.service(), route))
 
     def _call(self, route: str) -> Any:
         service = self.service()
@@ -335,6 +399,17 @@ class ServiceContract:
         assert policy_of(caught.value).outcome is Outcome.NOT_EXECUTED
         assert world.saw(self.executing) == []
 
+    def test_a_service_that_is_away_is_unavailable_to_every_read(self) -> None:
+        with self.socket_wire() as world:
+            service = self.service(world.url)
+            world.stop_listening()
+            reads = [lambda: self.quote(service), lambda: service.check_health(Deadline.after(5))]
+            reads += [lambda changes=changes: self.find(service, **changes) for changes in self.find_routes.values()]
+            for read in reads:
+                with pytest.raises(ServiceUnavailable):
+                    print(read())
+            assert world.seen == []
+
     def test_error_bodies_of_any_kind_prove_nothing(self, wire: Wire, route: str) -> None:
         for status in ODD_STATUSES:
             for body in ODD_BODIES:
@@ -346,7 +421,7 @@ class ServiceContract:
 
     def test_error_bodies_of_any_kind_do_not_break_a_read(self, wire: Wire) -> None:
         for route in {*self.quote_routes, *self.find_routes}:
-            for status in (*ODD_STATUSES, 401, 403, 418, 429):
+            for status in (*ODD_STATUSES, *CLOSED_DOORS):
                 for body in ODD_BODIES:
                     wire.answers(route, odd(body, status))
                     with pytest.raises(ServiceError):
@@ -366,6 +441,24 @@ class ServiceContract:
                 self.execute(self.service(world.url), route)
             assert policy_of(caught.value).outcome is Outcome.UNKNOWN, caught.value
             assert world.saw([route]) == [route], "sent once"
+
+    def test_an_answer_that_drips_leaves_the_outcome_unknown(self, route: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("converter.services.base.ANSWER_WITHIN", WAIT)
+        with self.socket_wire({route: wires.drip}) as world:
+            service, began = self.service(world.url), time.monotonic()
+            with pytest.raises(ConverterError) as caught:
+                self.execute(service, route)
+            assert policy_of(caught.value).outcome is Outcome.UNKNOWN
+            assert time.monotonic() - began < WAIT + PATIENCE
+
+    @pytest.mark.parametrize("misdeed", [wires.silence, wires.drip], ids=["silence", "drip"])
+    def test_a_quote_keeps_its_deadline(self, misdeed: Misdeed) -> None:
+        for route in self.quote_routes:
+            with self.socket_wire({route: misdeed}) as world:
+                service, began = self.service(world.url), time.monotonic()
+                with pytest.raises(ServiceUnavailable):
+                    print(route, self.quote(service, WAIT / 2))
+                assert time.monotonic() - began < WAIT + PATIENCE, route
 
     def test_an_answer_without_a_needed_field_leaves_the_outcome_unknown(self, route: str) -> None:
         honest = self.recorded(self.honest[route])
@@ -396,7 +489,27 @@ class ServiceContract:
         self.execute(self.service(), route)
         (request,) = wire.sent(route)
         body = request.body if isinstance(request.body, bytes) else str(request.body).encode()
-        assert self.carried_key(route).encode() in body
+        sent, key = str(request.url).encode() + b" " + body, self.carried_key(route)
+        assert key.encode() in sent if key else KEY.encode() not in sent
+
+    def test_a_deposit_is_asked_for_only_where_it_is_the_commit_point_and_with_its_end(self, wire: Wire) -> None:
+        order = self._call("order")
+        if self.make.capabilities.commits_on is not OperationKind.DEPOSIT:
+            assert (order.deposit, order.status is OrderStatus.AWAITING_DEPOSIT) == (None, False)
+            return
+        assert (order.deposit.amount, order.deposit.valid_until) == (self.amount, self.deposit_end)
+        assert (order.status, bool(order.deposit.address)) == (OrderStatus.AWAITING_DEPOSIT, True)
+
+    def test_another_coin_goes_the_same_way(self, wire: Wire) -> None:
+        for route, answer in self.from_litecoin().items():
+            wire.answers(route, answer)
+        asked, service = replace(self.quote_request, from_asset=LTC), self.service()
+        quote = service.quote(asked, Deadline.after(5))
+        assert (quote.request, quote.net) == (asked, self.net)
+        ordered = replace(self.order_request, from_asset=LTC, quote_reference=quote.reference)
+        order = service.place_order(ordered, Deadline.after(5))
+        assert order.ref.request == ordered
+        assert order.status in NEXT_STEP
 
     # --- Integrity ---------------------------------------------------------------------------------------------------
 
@@ -416,6 +529,11 @@ class ServiceContract:
         assert order is not None
         assert order.status is self.words[word]
         assert (order.ref.request, order.ref.step_key) == (self.order_request, self.ref().step_key)
+        settled = order.status is OrderStatus.SETTLED
+        assert (type(order.delivered) is Decimal and order.delivered > 0) if settled else order.delivered is None
+        assert order.refund == (self.refund if order.status is OrderStatus.REFUNDED else None)
+        assert order.deposit is not None or order.status is not OrderStatus.AWAITING_DEPOSIT
+        assert order.detail or order.status is not OrderStatus.HELD, "a person is told what the service said"
 
     def test_an_undocumented_status_is_malformed(self, wire: Wire) -> None:
         for word in self.unknown_words:
@@ -488,6 +606,21 @@ class ServiceContract:
         for secret in self.keys.values():
             assert not any(secret in text for text in shown)
 
+    def test_no_key_is_shown_though_the_service_repeats_it(
+        self, wire: Wire, called: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        for status in (200, 400, 401, 403, 404, 422, 429, 502):
+            wire.answers(called, _with_our_keys_in_it(self.keys, status))
+            shown = []
+            try:
+                shown.append(str(self._call(called)))
+            except ServiceError as error:
+                shown += [repr(vars(error)), *traceback.format_exception(error)]
+            shown += [record.getMessage() for record in caplog.records]
+            for secret in self.keys.values():
+                assert not any(secret in text for text in shown), status
+
     def test_no_key_is_shown_when_nobody_answers(self, caplog: pytest.LogCaptureFixture, route: str) -> None:
         caplog.set_level(logging.DEBUG)
         shown = []
@@ -498,6 +631,13 @@ class ServiceContract:
         shown += [record.getMessage() for record in caplog.records]
         for secret in self.keys.values():
             assert not any(secret in text for text in shown)
+
+
+def _with_our_keys_in_it(keys: Mapping[str, str], status: int) -> Recorded:
+    """An error that repeats what it was sent, under every name that errors go by."""
+    words = " and ".join(keys.values())
+    named = dict.fromkeys(("message", "msg", "error", "detail", "description", "title", "reason", "errors"), words)
+    return odd(json.dumps({**named, "code": status, "status": status}).encode(), status)
 
 
 def rejected(error: BaseException) -> bool:

@@ -167,6 +167,7 @@ class TestBinance(ServiceContract):
     )
     unauthorised = ("any_bad_key", "any_bad_signature")
     retry_after = 23
+    by_status = (418, 429)
     needed: ClassVar = {
         "order": (
             "symbol",
@@ -249,6 +250,13 @@ class TestBinance(ServiceContract):
         dear = self.recorded("networks_open").but({"0.networkList.0.withdrawMin": "0.2"})
         # 0.2 / 0.999 / 0.0652 = 3.070555…, and the next lot above it.
         return {"networks": dear}, Decimal("3.0706"), None
+
+    def from_litecoin(self) -> dict[str, Recorded]:
+        pair = {"symbols.1.symbol": "LTCBTC", "symbols.1.baseAsset": "LTC", "symbols.0.baseAsset": "ETH"}
+        return {
+            "symbols": self.recorded("symbols_two").but(pair),
+            "order": self.recorded("order_filled").but({"symbol": "LTCBTC"}),
+        }
 
     # --- Signatures and clocks ---------------------------------------------------------------------------------------
 

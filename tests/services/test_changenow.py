@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from converter.domain.coins import Asset
 from converter.domain.errors import (
     AmountOutOfRange,
     AuthenticationFailed,
@@ -25,14 +26,20 @@ from converter.domain.errors import (
     ServiceRejected,
     policy_of,
 )
-from converter.domain.orders import Order, OrderRef, OrderStatus
+from converter.domain.orders import Order, OrderRef, OrderStatus, Refund
 from converter.ports import Deadline
+from converter.sandbox.server import Sandbox
 from converter.services.changenow import ChangeNow
+from converter.services.changenow_orders import CODES
 from tests.services.contract import BTC, ETH, KEY, LIGHTNING, NO_AMOUNTS, OTHER_ADDRESS, ServiceContract
 from tests.services.recorded import Recorded
+from tests.services.test_round_trips import Trip, eventually, soon
 from tests.services.wire import Wire
 
 ORDER_ID = "7c1e9a04b3f25d"
+KAS, ERG, LTC, ETC, RVN = (Asset(coin, coin, 8) for coin in ("KAS", "ERG", "LTC", "ETC", "RVN"))
+LTC_ADDRESS = "LUWPbpM43E2p7ZSh8cyTBEkvpHmr3cB8Ez"
+REFUND_ADDRESS = "0x8617E340B3D01FA5F11F306F4090FD50E238070D"
 PAYIN = "0x52908400098527886E0F7030069857D2E4169EE7"
 
 
@@ -40,7 +47,7 @@ class TestChangeNow(ServiceContract):
     service_id = "changenow"
     make = ChangeNow
     keys = {"api_key": "canary-public-5b1e77", "private_key": "canary-private-90fe21"}  # noqa: RUF012
-    options = {"refundAddress": "0x8617E340B3D01FA5F11F306F4090FD50E238070D"}  # noqa: RUF012
+    options = {"refundAddress": REFUND_ADDRESS}  # noqa: RUF012
     routes: ClassVar = {
         "quote": ("GET", "/v2/exchange/estimated-amount"),
         "order": ("POST", "/v2/exchange"),
@@ -61,7 +68,7 @@ class TestChangeNow(ServiceContract):
     net = Decimal("0.09731206")
     quote_reference = "hT7pWq2Zs9LmXc4B"
     offered = ("0.09739206", ["0.00008"], "0.09731206")
-    unsupported = ((ETH, LIGHTNING), (LIGHTNING, ETH))
+    unsupported = ((ETH, LIGHTNING), (LIGHTNING, ETH), (ETH, KAS), (ERG, BTC), (KAS, ERG), (BTC, BTC))
     amounts_of_quote = (("quote", "toAmount", NO_AMOUNTS),)
     unauthorised = ("any_unauthorized", "any_unauthorized_plain", "list_wrong_key", "status_forbidden")
     retry_after = 17
@@ -89,6 +96,8 @@ class TestChangeNow(ServiceContract):
         ("order", {"payoutAddress": "BC1QAR0SRRR7XFKVY5L643LYDNW9RE59GTZZWF5MDQ"}),
         ("order", {"payoutExtraId": "77"}),
         ("order", {"flow": "standard"}),
+        ("order", {"refundAddress": "0x52908400098527886E0F7030069857D2E4169EE7"}),
+        ("order", {"refundAddress": ""}),
         ("order", {"fromCurrency": "etc"}),
         ("order", {"fromNetwork": "bsc"}),
         ("order", {"toCurrency": "ltc"}),
@@ -114,6 +123,11 @@ class TestChangeNow(ServiceContract):
     }
     absences = (("status", "status_not_found"), ("list", "list_empty"), ("list", "list_others"))
 
+    refund = Refund(
+        REFUND_ADDRESS, Decimal("1.49958"), "0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe6a713944b"
+    )
+    deposit_end = datetime(2026, 1, 1, 0, 20, tzinfo=UTC)
+
     def ref(self, **changes: Any) -> OrderRef:
         return replace(OrderRef(self.order_request, ORDER_ID), **changes)
 
@@ -129,6 +143,13 @@ class TestChangeNow(ServiceContract):
 
     def out_of_range(self) -> tuple[dict[str, Recorded], Decimal | None, Decimal | None]:
         return {"quote": self.recorded("quote_out_of_range")}, Decimal("2.25"), Decimal("310.5")
+
+    def from_litecoin(self) -> dict[str, Recorded]:
+        pair = {"fromCurrency": "ltc", "fromNetwork": "ltc"}
+        return {
+            "quote": self.recorded("quote_fixed").but(pair),
+            "order": self.recorded("order_created").but({**pair, "refundAddress": None}),
+        }
 
     # --- Quotes ------------------------------------------------------------------------------------------------------
 
@@ -206,6 +227,17 @@ class TestChangeNow(ServiceContract):
             service.quote(replace(self.quote_request, amount=Decimal(amount)), Deadline.after(5))
             assert f"fromAmount={text}&" in str(wire.sent("quote")[-1].url)
 
+    def test_every_coin_of_the_system_is_listed_or_ruled_out(self) -> None:
+        native = ("BTC", "ETH", "ETC", "LTC", "BCH", "DOGE", "RVN", "XMR", "ZEC", "KAS", "ERG")
+        others = {("BTC", "LIGHTNING"), ("USDT", "TRX"), ("USDT", "ETH")}
+        assert CODES.keys() == {*((coin, coin) for coin in native), *others}
+        assert {asset for asset, code in CODES.items() if code is None} == {
+            ("BTC", "LIGHTNING"),
+            ("KAS", "KAS"),
+            ("ERG", "ERG"),
+        }
+        assert ChangeNow.supports(Asset("USDT", "TRX", 6), Asset("USDT", "ETH", 6))
+
     # --- Orders ------------------------------------------------------------------------------------------------------
 
     def test_an_order_names_the_rate_the_address_and_where_a_refund_goes(self, wire: Wire) -> None:
@@ -233,12 +265,55 @@ class TestChangeNow(ServiceContract):
         assert order.ref.service_order_id == ORDER_ID
         assert order.deposit is not None
         assert (order.deposit.address, order.deposit.amount, order.deposit.memo) == (PAYIN, Decimal("1.5"), "")
+        assert order.deposit.valid_until == datetime(2026, 1, 1, 0, 20, tzinfo=UTC)
 
     def test_a_refund_address_of_another_coin_is_left_out(self, wire: Wire) -> None:
         order = replace(self.order_request, from_asset=BTC, to_asset=ETH)
         with pytest.raises(IntegrityMismatch):  # the recorded answer is of the other direction
             self.service().place_order(order, Deadline.after(5))
         assert json.loads(wire.sent("order")[0].body or "")["refundAddress"] == ""
+
+    def test_a_refund_address_is_chosen_by_network(self, wire: Wire) -> None:
+        service = self.service()
+        service._settings = replace(
+            service._settings, options={"refundAddress": REFUND_ADDRESS, "refundAddressLTC": "L"}
+        )
+        expected = {"ltc": (LTC, "L"), "etc": (ETC, REFUND_ADDRESS), "eth": (ETH, REFUND_ADDRESS), "btc": (BTC, "")}
+        for coin, (from_asset, address) in expected.items():
+            to_asset = ETH if from_asset is BTC else BTC
+            pair = {"fromCurrency": coin, "fromNetwork": coin, "toCurrency": to_asset.coin.lower()}
+            echo = {**pair, "toNetwork": to_asset.network.lower(), "refundAddress": address}
+            wire.answers("order", self.recorded("order_created").but(echo))
+            service.place_order(
+                replace(self.order_request, from_asset=from_asset, to_asset=to_asset), Deadline.after(5)
+            )
+            assert json.loads(wire.sent("order")[-1].body or "")["refundAddress"] == address
+
+    def test_an_order_that_does_not_repeat_the_refund_address_is_taken(self, wire: Wire) -> None:
+        honest = self.recorded("order_created")
+        for answer in (honest.without("refundAddress"), honest.but({"refundAddress": None})):
+            wire.answers("order", answer)
+            assert self.execute(self.service(), "order").ref.service_order_id == ORDER_ID
+
+    def test_the_end_of_a_deposit_is_told_where_the_service_names_one(self, wire: Wire) -> None:
+        end = datetime(2026, 1, 1, 0, 20, tzinfo=UTC)
+        told = {"2026-01-01T00:20:00.000Z": end, "2026-01-01T00:20:00.000": end, None: None}
+        for value, expected in told.items():
+            wire.answers("status", self.recorded("status_waiting").but({"validUntil": value}))
+            order = self.find(self.service())
+            assert order is not None
+            assert order.deposit is not None
+            assert order.deposit.valid_until == expected
+        for value in ("soon", "", 7, {}):
+            wire.answers("status", self.recorded("status_waiting").but({"validUntil": value}))
+            with pytest.raises(MalformedResponse):
+                print(value, self.find(self.service()))
+
+    def test_a_deposit_address_is_told_without_the_name_of_its_chain(self, wire: Wire) -> None:
+        wire.answers("order", self.recorded("order_created").but({"payinAddress": f"bitcoincash:{PAYIN}"}))
+        order = self.execute(self.service(), "order")
+        assert order.deposit is not None
+        assert order.deposit.address == PAYIN
 
     def test_a_memo_of_the_deposit_is_kept_and_an_odd_one_refused(self, wire: Wire) -> None:
         honest = self.recorded("order_created")
@@ -303,12 +378,38 @@ class TestChangeNow(ServiceContract):
             with pytest.raises(MalformedResponse):
                 print(value, self.find(self.service()))
 
-    def test_a_refund_shows_its_transaction(self, wire: Wire) -> None:
-        wire.answers("status", self.recorded("status_refunded"))
+    def test_a_refund_is_told_with_our_own_address(self, wire: Wire) -> None:
+        honest = self.recorded("status_refunded")
+        txid = str(honest.body["refundHash"])
+        for answer in (honest, honest.but({"refundAddress": OTHER_ADDRESS}), honest.but({"refundAddress": None})):
+            wire.answers("status", answer)
+            order = self.find(self.service())
+            assert order is not None
+            assert (order.status, order.txid, order.delivered) == (OrderStatus.REFUNDED, txid, None)
+            assert order.refund == Refund(REFUND_ADDRESS, Decimal("1.49958"), txid)
+
+    def test_a_refund_is_told_as_far_as_it_is_known(self, wire: Wire) -> None:
+        untold = self.recorded("status_refunded").but({"refundHash": None, "refundAmount": None})
+        wire.answers("status", untold)
         order = self.find(self.service())
         assert order is not None
-        assert order.txid.startswith("0x88df")
-        assert order.delivered is None
+        assert order.refund == Refund(REFUND_ADDRESS, None, "")
+        service = self.service()
+        service._settings = replace(service._settings, options={})
+        order = self.find(service)
+        assert order is not None
+        assert order.refund is None, "without an address of ours it went elsewhere"
+        for value in (value for value in NO_AMOUNTS if value is not None):
+            wire.answers("status", untold.but({"refundAmount": value}))
+            with pytest.raises(MalformedResponse):
+                print(value, self.find(self.service()))
+
+    def test_only_a_refunded_order_has_a_refund(self, wire: Wire) -> None:
+        for word in ("failed", "verifying", "expired", "finished"):
+            wire.answers("status", self.recorded("status_finished").but({"status": word, "refundHash": "0x88df"}))
+            order = self.find(self.service())
+            assert order is not None
+            assert order.refund is None
 
     def test_not_found_under_any_documented_status_is_an_absence(self, wire: Wire) -> None:
         for status in (200, 400, 404):
@@ -373,3 +474,43 @@ class TestChangeNow(ServiceContract):
         )
         assert quote.net == Decimal("1.523456789012345678")
         assert quote.gross == Decimal("1.524356789012345678")
+
+
+@pytest.fixture
+def trip() -> Iterator[Trip]:
+    with Sandbox(speed=20, services=["changenow"]) as sandbox:
+        sandbox.market.configure({"volatility": "0", "step_ms": 10**9})
+        yield Trip(sandbox, "changenow")
+        assert sandbox.problems == []
+
+
+@pytest.mark.parametrize(("asset", "amount"), [(LTC, "20"), (RVN, "70000")], ids=str)
+def test_a_coin_of_a_utxo_chain_is_converted_from_end_to_end(trip: Trip, asset: Asset, amount: str) -> None:
+    trip.from_asset, trip.amount = asset, Decimal(amount)
+    order = trip.placed()
+    assert order.deposit is not None
+    trip.sandbox.utxo[asset.network].pay(order.deposit.address, order.deposit.amount)
+    settled = trip.settled(service_order_id=order.ref.service_order_id)
+    delivery = trip.delivered()
+    assert Decimal(delivery["amount"]) == trip.request.net == settled.delivered
+    assert (delivery["from_coin"], delivery["txid"]) == (asset.coin, settled.txid)
+
+
+def test_what_the_service_sends_back_is_told_with_its_transaction(trip: Trip) -> None:
+    trip.from_asset, trip.amount = LTC, Decimal(20)
+    trip.service._settings = replace(trip.service._settings, options={"refundAddressLTC": LTC_ADDRESS})
+    trip.sandbox.twins["changenow"].configure({"ending": "refunded"})
+    order = trip.placed()
+    assert order.deposit is not None
+    assert order.deposit.valid_until is not None
+    chain = trip.sandbox.utxo["LTC"]
+    chain.pay(order.deposit.address, order.deposit.amount)
+
+    def refund() -> Refund | None:
+        found = trip.service.find_order(order.ref, soon())
+        return found.refund if found is not None and found.status is OrderStatus.REFUNDED else None
+
+    told = eventually(refund)
+    eventually(lambda: chain.received(LTC_ADDRESS))
+    assert told == Refund(LTC_ADDRESS, Decimal("19.9998"), chain.received(LTC_ADDRESS)[0][0])
+    assert trip.deliveries == []

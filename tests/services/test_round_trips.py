@@ -27,6 +27,7 @@ from converter.domain.errors import (
 )
 from converter.domain.orders import OperationKind, Order, OrderRef, OrderRequest, OrderStatus, step_done
 from converter.domain.quotes import QuoteRequest
+from converter.domain.transfers import Payment
 from converter.ports import Deadline
 from converter.sandbox import credentials
 from converter.sandbox.faults import parse_faults
@@ -35,7 +36,7 @@ from converter.services.base import ServiceSettings
 from converter.services.binance import Binance
 from converter.services.btcpay_lightning import BtcPayLightning
 from converter.services.changenow import ChangeNow
-from converter.wallets.evm import EvmWallet
+from converter.wallets.evm import EvmNetwork, EvmWallet
 
 ETH, BTC, LIGHTNING = asset("ETH"), asset("BTC"), asset("BTC", "LIGHTNING")
 ADDRESS = "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq"
@@ -189,15 +190,14 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def wallet(sandbox: Sandbox) -> EvmWallet:
-    return EvmWallet(f"{sandbox.url}/evm", credentials.EVM_WALLET_KEY, credentials.EVM_CHAIN_ID)
+    return EvmWallet(f"{sandbox.url}/evm", credentials.EVM_WALLET_KEY, EvmNetwork("ETH", credentials.EVM_CHAIN_ID))
 
 
 def pay(wallet: EvmWallet, order: Order) -> None:
     assert order.deposit is not None
     _, _, nonce = wallet.account(soon())
-    terms = wallet.terms(order.deposit.amount, soon())
-    target = (order.deposit.address, order.deposit.amount, order.deposit.memo)
-    wallet.broadcast(wallet.sign(target, nonce, terms), soon())
+    payment = Payment(ETH, order.deposit.address, order.deposit.amount, order.deposit.memo)
+    wallet.broadcast(wallet.sign(payment, nonce, wallet.prepare(payment, soon())), soon())
 
 
 # --- From quote to payout --------------------------------------------------------------------------------------------

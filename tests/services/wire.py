@@ -115,6 +115,11 @@ def silence(peer: Peer, _honest: bytes) -> None:
     peer.hold()
 
 
+def drip(peer: Peer, honest: bytes) -> None:
+    """The honest answer, so slowly that nobody waits for its end."""
+    peer.drip(honest)
+
+
 def reset(peer: Peer, _honest: bytes) -> None:
     """The request is read, then the connection is reset."""
     peer.reset()
