@@ -29,9 +29,10 @@ def _until_signalled() -> threading.Event:
 @click.command()
 @click.option("--sandbox", "with_sandbox", is_flag=True, help="Also start the sandbox and convert there only.")
 @click.option("--sandbox-port", default=0, help="Port of the sandbox; 0 picks a free one.")
+@click.option("--api-port", type=int, help="Also serve HTTP on this port, as `converter serve`; 0 picks a free one.")
 @json_option
 @speaks_errors
-def up(with_sandbox: bool, sandbox_port: int, as_json: bool) -> None:
+def up(with_sandbox: bool, sandbox_port: int, api_port: int | None, as_json: bool) -> None:
     """Run Redis, a worker and beat on this machine until Ctrl-C.
 
     With --json one line with the addresses is printed when everything is ready.
@@ -45,7 +46,8 @@ def up(with_sandbox: bool, sandbox_port: int, as_json: bool) -> None:
             f"home: {settings.home} is in use by process {facts['pid']}; accepted: a folder of its own"
         )
     stopping = _until_signalled()
-    stack = Stack(settings.home, environment(), sandbox=with_sandbox, options=StackOptions(sandbox_port))
+    options = StackOptions(sandbox_port, api_port=api_port)
+    stack = Stack(settings.home, environment(), sandbox=with_sandbox, options=options)
     try:
         addresses = stack.start(lambda part: None if as_json else console.print(f"starting {part} …", highlight=False))
         if as_json:
@@ -62,7 +64,7 @@ def up(with_sandbox: bool, sandbox_port: int, as_json: bool) -> None:
 
 def _say_ready(addresses: dict[str, Any]) -> None:
     console.print("[green]ready[/green]", highlight=False)
-    for name in ("sandbox", "ledger", "home"):
+    for name in ("sandbox", "api", "ledger", "home"):
         if addresses[name]:
             console.print(f"  {name:8} {addresses[name]}", highlight=False, soft_wrap=True)
     console.print("  stop with Ctrl-C", highlight=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -38,16 +39,20 @@ _BEAT = ("beat", "--loglevel", "WARNING", "--pidfile=")
 
 @dataclass(frozen=True)
 class StackOptions:
-    """What seldom differs: the sandbox' port and speed, which services take part, which module runs as `celery`."""
+    """What seldom differs: the sandbox' port and speed, which services take part, which module runs as `celery`.
+
+    `api_port` is where HTTP is served: 0 picks a free port, None serves none.
+    """
 
     sandbox_port: int = 0
     sandbox_speed: float = 1.0
     services: Collection[str] | None = None
     celery: tuple[str, ...] = ()
+    api_port: int | None = None
 
 
 class Stack:
-    """Starts and stops everything in order; a dead worker or beat is started again by `watch`.
+    """Starts and stops everything in order; a dead worker, beat or HTTP server is started again by `watch`.
 
     Use it from the main thread: children end with the thread that started them.
     """
@@ -57,6 +62,7 @@ class Stack:
     ) -> None:
         self.home = home.absolute()
         self.sandbox_url: str | None = None
+        self.api_url: str | None = None
         self.redis: RedisServer | None = None
         self.workers: list[Child] = []
         self._environ = {**environ, "CONVERTER_HOME": str(self.home)}
@@ -64,6 +70,7 @@ class Stack:
         self._options = options or StackOptions()
         self._beat: Child | None = None
         self._sandbox: Child | None = None
+        self._api: Child | None = None
         self._taken = (time.monotonic(), -1)
 
     @property
@@ -98,6 +105,9 @@ class Stack:
         settings = load_settings(config=Path(config) if config else None, home=self.home)
         self._environ.setdefault("CONVERTER_LEDGER_URL", settings.ledger)
         open_ledger(self.ledger_url, migrate=True).close()
+        if self._options.api_port is not None:
+            tell("HTTP server")
+            self.api_url = self._start_api(self._options.api_port or _free_port())
         tell("worker and beat")
         worker = self._celery("worker", *_WORKER, "-c", str(settings.engine.concurrency))
         self.workers = [worker]
@@ -107,12 +117,13 @@ class Stack:
         self._wait_until_taken()
 
     def addresses(self) -> dict[str, Any]:
-        """`redis`, `ledger`, `sandbox`, `home`."""
+        """`redis`, `ledger`, `sandbox`, `api`, `home`."""
         redis_url = self.redis.url if self.redis is not None else ""
         return {
             "redis": redis_url,
             "ledger": self.ledger_url,
             "sandbox": self.sandbox_url,
+            "api": self.api_url,
             "home": str(self.home),
         }
 
@@ -135,7 +146,7 @@ class Stack:
     def stop(self) -> None:
         """Stop everything, senders first and the broker last."""
         remove_run_file(self.home)
-        for child in (self._beat, *self.workers, self._sandbox):
+        for child in (self._api, self._beat, *self.workers, self._sandbox):
             if child is not None:
                 child.stop()
         if self.redis is not None:
@@ -151,28 +162,25 @@ class Stack:
         self.stop()
 
     def _children(self) -> list[Child]:
-        return [child for child in (*self.workers, self._beat) if child is not None]
+        return [child for child in (*self.workers, self._beat, self._api) if child is not None]
 
     def _celery(self, name: str, *words: str) -> Child:
         argv = [sys.executable, "-m", *(self._options.celery or ("celery", "-A", "workers.app")), *words]
         return Child(name, argv, self._environ, self.home / "logs" / f"{name}.log")
 
     def _start_sandbox(self) -> str:
-        argv = [
-            sys.executable,
-            "-m",
-            "converter.cli.main",
-            "sandbox",
-            "--port",
-            str(self._options.sandbox_port),
-            "--json",
-        ]
-        self._sandbox = Child("sandbox", argv, self._environ, self.home / "logs" / "sandbox.log")
-        process = self._sandbox.start(stdout=subprocess.PIPE)
-        line = process.stdout.readline() if process.stdout is not None else b""
-        if not line:
-            raise ConfigurationError(f"the sandbox did not start; its log ends:\n{self._sandbox.log_tail()}")
-        return str(json.loads(line)["sandbox"])
+        self._sandbox = self._command("sandbox", "--port", str(self._options.sandbox_port))
+        return _first_line(self._sandbox)["sandbox"]
+
+    def _start_api(self, port: int) -> str:
+        """Serve HTTP on a port that is known here, so that a server that is started again keeps it."""
+        self._api = self._command("serve", "--port", str(port))
+        return _first_line(self._api)["api"]
+
+    def _command(self, name: str, *words: str) -> Child:
+        """A command of ours that says in one line of JSON where it listens."""
+        argv = [sys.executable, "-m", "converter.cli.main", name, *words, "--json"]
+        return Child(name, argv, self._environ, self.home / "logs" / f"{name}.log")
 
     def _wait_until_taken(self) -> None:
         """Ready means: beat sent a sweep and a worker ran it."""
@@ -202,3 +210,21 @@ class Stack:
         if pulse is not None and pulse != self._taken[1]:
             self._taken = (time.monotonic(), pulse)
         return time.monotonic() - self._taken[0] > _STALL_SECONDS
+
+
+def _first_line(child: Child) -> dict[str, str]:
+    """Start it and wait for its line."""
+    process = child.start(stdout=subprocess.PIPE)
+    line = process.stdout.readline() if process.stdout is not None else b""
+    if not line:
+        raise ConfigurationError(f"{child.name} did not start; its log ends:\n{child.log_tail()}")
+    found: dict[str, str] = json.loads(line)
+    if "error" in found:
+        raise ConfigurationError(f"{child.name} did not start: {found['error']}")
+    return found
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port

@@ -1,0 +1,60 @@
+"""The parts of the HTTP application, made from the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from converter.api.app import Parts
+from converter.api.callbacks import Listener
+from converter.enqueue import TaskSender
+from converter.hearing import Hearing
+from converter.ledger.repository import SqlLedger, open_ledger
+from converter.ports import KeyStore
+from converter.services import CALLBACKS, callback_reader, service_class
+from converter.services.base import ServiceSettings
+from converter.services.callbacks import SECRET, TOKEN, CallbackHint, check_token
+from converter.settings import Settings
+
+
+@contextmanager
+def open_parts(settings: Settings, keys: KeyStore) -> Iterator[Parts]:
+    """The parts on the configured ledger and broker, closed at the end. Raises ConfigurationError."""
+    ledger = open_ledger(settings.ledger, migrate=True)
+    sender = TaskSender(settings.redis_url)
+    try:
+        yield make_parts(settings, keys, ledger, sender.send)
+    finally:
+        sender.close()
+        ledger.close()
+
+
+def make_parts(settings: Settings, keys: KeyStore, ledger: SqlLedger, send: Callable[[str, str], bool]) -> Parts:
+    """The parts on a given ledger; `send` takes a task and a conversion id."""
+    return Parts(Hearing(ledger, send), make_listeners(settings, keys))
+
+
+def make_listeners(settings: Settings, keys: KeyStore) -> dict[str, Listener]:
+    """A listener for each configured service that sends callbacks; a disabled one may still have orders under way."""
+    return {
+        one.id: _listener(one.id, _settings(one.id, one.base_url, one.options, keys))
+        for one in settings.services
+        if one.id in CALLBACKS
+    }
+
+
+def _settings(service_id: str, base_url: str, options: Mapping[str, str], keys: KeyStore) -> ServiceSettings:
+    known = service_class(service_id).capabilities
+    names = {*known.keys, *known.optional_keys, SECRET, TOKEN}
+    given = {name: key for name in names if (key := keys.get(service_id, name)) is not None}
+    return ServiceSettings(base_url, given, options)
+
+
+def _listener(service_id: str, settings: ServiceSettings) -> Listener:
+    read = callback_reader(service_id)
+
+    def listen(headers: Mapping[str, str], body: bytes, token: str) -> CallbackHint:
+        check_token(token, settings)
+        return read(headers, body, settings)
+
+    return listen

@@ -1,0 +1,70 @@
+"""`serve`."""
+
+from __future__ import annotations
+
+import signal
+import socket
+
+import click
+
+from converter.cli.output import console, json_option, print_json, speaks_errors
+from converter.domain.errors import ConfigurationError
+from converter.local.home import running_settings
+from converter.security.keys import EnvironmentKeys
+from converter.settings import environment
+
+_CONNECTIONS = 512
+"""Requests in hand at once; more are answered with 503."""
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
+@click.option("--port", default=8080, help="Port to listen on; 0 picks a free one.")
+@json_option
+@speaks_errors
+def serve(host: str, port: int, as_json: bool) -> None:
+    """Serve HTTP until Ctrl-C: the callbacks of the services at /callbacks/<service>, and /healthz.
+
+    With --json one line with the address is printed when it listens.
+    """
+    import uvicorn  # noqa: PLC0415  quick help
+
+    from converter.api.app import create_app  # noqa: PLC0415  pulls in FastAPI
+    from converter.api.wiring import open_parts  # noqa: PLC0415  pulls in Celery
+
+    # uvicorn raises the signal that ended it once more when it has cleaned up; then it is our turn to clean up.
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, _end)
+    with _listening(host, port) as listener, open_parts(running_settings(), EnvironmentKeys(environment())) as parts:
+        config = uvicorn.Config(
+            create_app(parts),
+            lifespan="off",
+            log_level="warning",
+            access_log=False,  # a path may end with a token
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=_CONNECTIONS,
+            timeout_graceful_shutdown=5,
+        )
+        url = f"http://{_shown(host)}:{listener.getsockname()[1]}"
+        if as_json:
+            print_json({"api": url})
+        else:
+            console.print(f"HTTP at {url}; stop with Ctrl-C", highlight=False)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _end(*_: object) -> None:
+    raise SystemExit(0)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=128)
+    except (OSError, OverflowError) as error:
+        raise ConfigurationError(f"port: {host}:{port}: {error}; accepted: a free port, 0 picks one") from error
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
