@@ -9,26 +9,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 
 from converter.desk import Desk, Timing
-from converter.domain.coins import Asset
+from converter.domain.coins import Asset, assets
+from converter.domain.errors import ConfigurationError
 from converter.domain.policy import RoutingPolicy, ServicePolicy
 from converter.execution import Execution
 from converter.guard import GuardedService
+from converter.ledger.counters import SqlCounter
 from converter.ledger.repository import SqlLedger, open_ledger
 from converter.planning import Planning
-from converter.ports import Clock, ConversionService, KeyStore, Wallet
+from converter.ports import ConversionService, Counter, KeyStore, Wallet
 from converter.quoting import Quoting
 from converter.reconciliation import Reconciliation
 from converter.security.keys import EnvironmentKeys, variable
 from converter.selecting import Selecting
 from converter.sending import Sending
-from converter.services import make_service, service_class
+from converter.services import REGISTRY, make_service, service_class
 from converter.services.base import ServiceSettings
 from converter.settings import Service, Settings, WalletSettings, environment, load_settings
 from converter.settlement import Settlement
+from converter.surveying import Entry, Surveying
 from converter.sweeping import Sweeping
+from converter.wallets.bitcoind import BitcoindWallet
 from converter.wallets.manual import ManualWallet
 
 
@@ -83,17 +87,7 @@ def routing_policy(settings: Settings) -> RoutingPolicy:
     """The routing policy of a configuration."""
     given = settings.multi_service
     return RoutingPolicy(
-        services=tuple(
-            ServicePolicy(
-                service_id=one.id,
-                tier=one.priority,
-                weight=one.weight,
-                max_failures=one.max_failures or given.max_service_failures,
-                recovery_time=one.recovery_time or given.service_recovery_time,
-                minimum={**_known_minimum(one.id), **one.min_amount},
-            )
-            for one in settings.enabled_services
-        ),
+        services=tuple(_place(settings, one, _known_minimum(one.id)) for one in settings.enabled_services),
         parallel_queries=given.parallel_queries,
         max_parallel_requests=given.max_parallel_requests,
         request_timeout=given.request_timeout,
@@ -104,16 +98,28 @@ def routing_policy(settings: Settings) -> RoutingPolicy:
     )
 
 
+def _place(settings: Settings, one: Service, minimum: Mapping[str, Decimal]) -> ServicePolicy:
+    return ServicePolicy(
+        service_id=one.id,
+        tier=one.priority,
+        weight=one.weight,
+        max_failures=one.max_failures or settings.multi_service.max_service_failures,
+        recovery_time=one.recovery_time or settings.multi_service.service_recovery_time,
+        minimum={**minimum, **one.min_amount},
+    )
+
+
 def build_engine(settings: Settings | None = None, keys: KeyStore | None = None) -> Engine:
     """Wire everything for a process that works on conversions. Raises ConfigurationError."""
     settings = settings or load_settings()
     keys = keys or EnvironmentKeys(environment())
     policy = routing_policy(settings)
     ledger = open_ledger(settings.ledger)
+    make = partial(_service, settings, keys, counter=SqlCounter(ledger.engine))
     services = {
         one.service_id: GuardedService(service, one.max_failures, one.recovery_time)
         for one in policy.services
-        if (service := _service(settings, keys, one.service_id, SystemClock())) is not None
+        if (service := make(one.service_id)) is not None
     }
     engine = settings.engine
     timing = replace(
@@ -126,13 +132,13 @@ def build_engine(settings: Settings | None = None, keys: KeyStore | None = None)
 
 def missing_keys(settings: Settings, keys: KeyStore) -> dict[str, list[str]]:
     """Variables of missing keys, by enabled service; a service with one is not asked."""
-    missing: dict[str, list[str]] = {}
-    for one in settings.enabled_services:
-        names = service_class(one.id).capabilities.keys
-        absent = [variable(one.id, name) for name in names if keys.get(one.id, name) is None]
-        if absent or not one.base_url:
-            missing[one.id] = absent + ([] if one.base_url else [f"services[{one.id}].baseUrl"])
-    return missing
+    return {one.id: absent for one in settings.enabled_services if (absent := _absent(one, keys))}
+
+
+def _absent(one: Service, keys: KeyStore) -> list[str]:
+    names = service_class(one.id).capabilities.keys
+    absent = [variable(one.id, name) for name in names if keys.get(one.id, name) is None]
+    return absent + ([] if one.base_url else [f"services[{one.id}].baseUrl"])
 
 
 def _known_minimum(service_id: str) -> Mapping[str, Decimal]:
@@ -145,15 +151,55 @@ def supporting(settings: Settings, from_asset: Asset, to_asset: Asset) -> list[s
     return [one.id for one in settings.enabled_services if service_class(one.id).supports(from_asset, to_asset)]
 
 
-def _service(settings: Settings, keys: KeyStore, service_id: str, clock: Clock) -> ConversionService | None:
+def addressed(settings: Settings) -> list[str]:
+    """Enabled services that this version has and that have an address."""
+    return [one.id for one in settings.enabled_services if one.id in REGISTRY and one.base_url]
+
+
+def build_surveying(settings: Settings, keys: KeyStore) -> Surveying:
+    """Every configured service, for asking outside of a conversion."""
+
+    def make(service_id: str) -> ConversionService:
+        service = _service(settings, keys, service_id)
+        if service is None:
+            raise ConfigurationError(f"services: {service_id} lacks a key or its baseUrl")
+        return service
+
+    return Surveying([_entry(settings, one, keys) for one in settings.services], make, SystemClock())
+
+
+def _entry(settings: Settings, one: Service, keys: KeyStore) -> Entry:
+    if one.id not in REGISTRY:
+        return Entry(_place(settings, one, {}), one.id, one.base_url, one.enabled, known=False)
+    kind = service_class(one.id)
+    sides = [(gives, gets) for gives in assets() for gets in assets() if gives.coin != gets.coin]
+    return Entry(
+        place=_place(settings, one, kind.capabilities.minimum),
+        title=kind.capabilities.title,
+        base_url=one.base_url,
+        enabled=one.enabled,
+        known=True,
+        needs_keys=bool(kind.capabilities.keys),
+        missing=tuple(_absent(one, keys)),
+        pairs=tuple(pair for pair in sides if kind.supports(*pair)),
+    )
+
+
+def _service(
+    settings: Settings, keys: KeyStore, service_id: str, counter: Counter | None = None
+) -> ConversionService | None:
     """The service, or None while a key or its address is missing."""
     entry: Service = next(one for one in settings.services if one.id == service_id)
-    if service_id in missing_keys(settings, keys):
+    if _absent(entry, keys):
         return None
     known = service_class(service_id).capabilities
     names = (*known.keys, *known.optional_keys)
     given = {name: key for name in names if (key := keys.get(service_id, name)) is not None}
-    return make_service(service_id, ServiceSettings(entry.base_url, given, entry.options), clock)
+    try:
+        place = ServiceSettings(entry.base_url, given, entry.options, counter)
+        return make_service(service_id, place, SystemClock())
+    except ValueError as error:
+        raise ConfigurationError(f"services[{service_id}]: {error}") from None
 
 
 def _wallets(settings: Settings, keys: KeyStore) -> dict[str, Wallet]:
@@ -171,6 +217,8 @@ def _wallet(network: str, given: WalletSettings, keys: KeyStore) -> Wallet | Non
     key = keys.get("wallet", network)
     if key is None or not given.rpc_url:
         return None
-    from converter.wallets.evm import EvmWallet  # noqa: PLC0415  eth-account takes half a second to import
+    if given.kind == "bitcoind":
+        return BitcoindWallet(given.rpc_url, key, network, given.confirmations, given.max_fee)
+    from converter.wallets.evm import EvmNetwork, EvmWallet  # noqa: PLC0415  eth-account takes half a second to import
 
-    return EvmWallet(given.rpc_url, key, given.chain_id, given.confirmations)
+    return EvmWallet(given.rpc_url, key, EvmNetwork(network, given.chain_id, given.confirmations, given.tokens))

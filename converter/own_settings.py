@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from converter.domain.errors import ConfigurationError
 from converter.domain.money import plain
@@ -46,6 +47,22 @@ def own_settings(
     return own
 
 
+class _GivenOnly(Settings):
+    """The same rules for what is handed in alone: the environment would go over the caller's services."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is handed in."""
+        return (init_settings,)
+
+
 def _checked(settings: Settings, services: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The caller's services over the configured ones: same rules, and only ids that are enabled there."""
     enabled = {one.id: one for one in settings.enabled_services}
@@ -56,7 +73,7 @@ def _checked(settings: Settings, services: Iterable[Mapping[str, Any]]) -> list[
             raise ConfigurationError(f"services: {given.get('id')!r} is not enabled; accepted: {accepted}")
         chosen.append({**enabled[given["id"]].model_dump(), **given})
     try:
-        checked = Settings(services=tuple(chosen))
+        checked = _GivenOnly(services=tuple(chosen))
     except ValidationError as error:
         raise ConfigurationError(describe_errors(error)) from None
     return [{"id": one.id, "priority": one.priority, "weight": plain(one.weight)} for one in checked.services]

@@ -87,12 +87,14 @@ class Service(Section):
 
 
 class WalletSettings(Section):
-    """How deposits of the coin of a network are paid."""
+    """How deposits of the coins of a network are paid. `tokens`: contracts by coin; `max_fee`: of one payment."""
 
-    kind: Literal["evm", "manual"]
-    rpc_url: str = ""
+    kind: Literal["evm", "bitcoind", "manual"]
+    rpc_url: str = Field(default="", repr=False)
     chain_id: int = Field(default=1, ge=1)
     confirmations: int = Field(default=12, ge=1)
+    tokens: dict[str, str] = Field(default_factory=dict)
+    max_fee: Decimal | None = Field(default=None, gt=0)
 
 
 class Engine(Section):

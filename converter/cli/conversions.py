@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import click
 
+from converter.bootstrap import addressed
 from converter.cli.output import console, conversion_facts, errors, json_option, print_json, speaks_errors, table
 from converter.client import ConversionHandle, ConversionNotCompleted, MultiServiceConverter
 from converter.domain.conversions import Conversion, State
+from converter.domain.errors import InvalidRequest
 from converter.domain.money import plain
 from converter.ledger.repository import SqlLedger, open_ledger
 from converter.local.home import read_run_file, running_settings
@@ -23,14 +26,15 @@ from converter.local.home import read_run_file, running_settings
 @click.option("--address", required=True, help="Where to deliver.")
 @click.option("--from-network", help="Network of the coin to give, when not its own.")
 @click.option("--to-network", help="Network of the coin to deliver, such as LIGHTNING.")
+@click.option("--service", help="Only this service, such as one that `services quote` showed; no failover.")
 @click.option("--idempotency-key", help="A second call with the same key and content finds the same conversion.")
 @click.option("--wait/--no-wait", default=True, help="Wait for the end (default) or return at once.")
 @click.option("--timeout", default=600.0, help="Seconds to wait.")
 @json_option
 @speaks_errors
-def convert(wait: bool, timeout: float, as_json: bool, **fields: Any) -> None:
+def convert(wait: bool, timeout: float, service: str | None, as_json: bool, **fields: Any) -> None:
     """Convert an amount of one coin into another, delivered to an address."""
-    with MultiServiceConverter() as converter:
+    with MultiServiceConverter(_only(service)) as converter:
         handle = converter.convert(**fields)
         running = read_run_file(running_settings().home) is not None
         if not as_json:
@@ -52,6 +56,20 @@ def convert(wait: bool, timeout: float, as_json: bool, **fields: Any) -> None:
         )
     if wait and running and conversion.state is not State.COMPLETED:
         raise ConversionNotCompleted(conversion)
+
+
+def _only(service_id: str | None) -> list[dict[str, Any]] | None:
+    """The override that leaves one service; None for all. Its keys are the workers' business. Raises InvalidRequest."""
+    if service_id is None:
+        return None
+    settings = running_settings()
+    accepted = addressed(settings)
+    if service_id not in accepted:
+        enabled = {one.id: one.enabled for one in settings.services}
+        problems = {None: "is not configured", False: "is switched off", True: "has no baseUrl"}
+        problem = f"{service_id[:40]!r} {problems[enabled.get(service_id)]}"
+        raise InvalidRequest("service", problem, f"one of {', '.join(accepted)}" if accepted else "none is ready")
+    return [{"id": service_id, "weight": Decimal(1)}]
 
 
 def _follow(handle: ConversionHandle, timeout: float, *, quiet: bool) -> None:

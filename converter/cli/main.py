@@ -12,6 +12,8 @@ _COMMANDS = {
     "demo": "converter.cli.demo:demo",
     "migrate": "converter.cli.system:migrate",
     "sandbox": "converter.cli.system:sandbox",
+    "serve": "converter.cli.serve:serve",
+    "services": "converter.cli.services:services",
     "status": "converter.cli.system:status",
     "up": "converter.cli.system:up",
 }

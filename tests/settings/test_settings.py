@@ -245,7 +245,7 @@ MISTAKES: dict[str, tuple[Any, tuple[str, ...]]] = {
         ("multiService.loadBalancing", "'weighted'", "'round-robin'", "'least-used'"),
     ),
     "a difference of all": ({"multiService": {"maxRateDifference": 1}}, ("maxRateDifference", "less than 1")),
-    "a wallet of no kind": ({"wallets": {"BTC": {"kind": "paper"}}}, ("kind", "'evm' or 'manual'")),
+    "a wallet of no kind": ({"wallets": {"BTC": {"kind": "paper"}}}, ("kind", "'evm', 'bitcoind' or 'manual'")),
     "no object at the top": ("[]", ("config.json", "accepted: an object")),
     "half of a file": ("{", ("config.json", "accepted: a JSON or TOML file")),
     "no text at all": (b"\xff\xfe\x00", ("config.json", "accepted: a JSON or TOML file")),
