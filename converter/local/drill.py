@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,9 +18,13 @@ from converter.domain.bech32 import segwit_address
 from converter.domain.conversions import Conversion, State
 from converter.ledger.repository import SqlLedger, open_ledger
 from converter.local.audit import compare
+from converter.local.relay import Track, run_relay
 from converter.local.stack import Stack
 
 Tell = Callable[[str], None]
+
+FROM = {"ETH": Decimal("0.2"), "LTC": Decimal(8), "RVN": Decimal(32000)}
+"""Coins that are converted to BTC, with the smallest amount; the largest is ten times that."""
 
 _DARK_SECONDS = 8.0
 _ENDED = 90.0
@@ -39,7 +44,7 @@ class Report:
 
 
 class Drill:
-    """Runs `count` conversions ETH -> BTC, each to an address of its own."""
+    """Runs `count` conversions to BTC, each to an address of its own."""
 
     def __init__(self, stack: Stack, count: int, seed: int, tell: Tell) -> None:
         self._stack = stack
@@ -54,11 +59,12 @@ class Drill:
         """Convert, fail, kill, recover, wait for the end, compare with the outside world."""
         ledger = self._ledger
         with MultiServiceConverter(home=self._stack.home) as converter:
-            half = self._count // 2
             self._services = converter.get_stats()["services"]
+            handles = self._relay()
+            half = (self._count - len(handles)) // 2
             self._slow_executions()
-            handles = [self._convert(converter) for _ in range(half)]
-            self._tell(f"{half} conversions accepted")
+            handles += [self._convert(converter) for _ in range(half)]
+            self._tell(f"{half} conversions of {', '.join(FROM)} to BTC accepted")
             self._wait(lambda: self._completed(ledger) >= half // 4, 30.0)
             self._refuse_some()
             handles += [self._convert(converter) for _ in range((self._count - half) // 2)]
@@ -79,10 +85,20 @@ class Drill:
     def _primaries(self) -> list[str]:
         return [service_id for service_id, one in self._services.items() if one["priority"] == 1]
 
+    def _relay(self) -> list[ConversionHandle]:
+        """All services are asked at once, so that each finds its turn however many are down."""
+        laps = [self._address() for _ in self._services] if self._count >= 3 * len(self._services) else []
+        track = Track(self._put, self._wait, self._tell, laps)
+        with MultiServiceConverter(home=self._stack.home, max_parallel_requests=len(self._services)) as converter:
+            return run_relay(converter, self._services, track)
+
+    def _address(self) -> str:
+        return segwit_address("bc", 0, self._random.randbytes(20))
+
     def _convert(self, converter: MultiServiceConverter) -> ConversionHandle:
-        amount = Decimal(self._random.randint(2000, 20000)).scaleb(-4)
-        address = segwit_address("bc", 0, self._random.randbytes(20))
-        return converter.convert(from_coin="ETH", to_coin="BTC", amount=amount, address=address)
+        coin, least = self._random.choice(list(FROM.items()))
+        amount = least * self._random.randint(100, 1000) / 100
+        return converter.convert(from_coin=coin, to_coin="BTC", amount=amount, address=self._address())
 
     def _slow_executions(self) -> None:
         """Let every call take a moment, as in the real world, so that the kill finds some of them under way."""
@@ -159,6 +175,7 @@ class Drill:
                 "lost": verdict.lost,
                 "deliveries": len(truth["deliveries"]),
                 "worker_kills": 1,
+                "pairs": dict(Counter(f"{one.request.from_asset}->{one.request.to_asset}" for one in conversions)),
                 "p50_ms": round(cuts[9]),
                 "p95_ms": round(cuts[18]),
                 "by_service": {service_id: _service_facts(one) for service_id, one in stats["services"].items()},

@@ -7,8 +7,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from converter.sandbox import credentials
-from converter.sandbox.clients import KEYS, OPTIONS
+from converter.sandbox.clients import KEYS, NODES, OPTIONS, REFUNDS, WALLETS
 from converter.security.keys import variable
 from converter.services import REGISTRY
 from converter.settings import default_file
@@ -16,31 +18,37 @@ from converter.settings import default_file
 
 def write_sandbox_config(home: Path, sandbox_url: str, only: Collection[str] | None = None) -> Path:
     """Write `sandbox.json` into the data folder; `only` names the services that take part, all when absent."""
+    refund_addresses = {f"refundAddress{coin}": _new_address(sandbox_url, coin) for coin in NODES}
     services: list[dict[str, Any]] = []
     for entry in json.loads(default_file().read_text())["services"]:
-        found = {"id": entry["id"]}
+        found = {"id": entry["id"], "enabled": entry["id"] in REGISTRY}
         if only is not None and entry["id"] not in only:
             found["enabled"] = False
         if entry["id"] in REGISTRY:
-            found.update(
-                baseUrl=f"{sandbox_url}/{entry['id']}", options=OPTIONS.get(entry["id"], {}), recoveryTime=5000
-            )
+            refunds = refund_addresses if entry["id"] in REFUNDS else {}
+            options = {**OPTIONS.get(entry["id"], {}), **refunds}
+            found.update(baseUrl=f"{sandbox_url}/{entry['id']}", options=options, recoveryTime=5000)
         services.append(found)
     content = {
         "services": services,
         "wallets": {
-            "ETH": {
-                "kind": "evm",
-                "rpcUrl": f"{sandbox_url}/evm",
-                "chainId": credentials.EVM_CHAIN_ID,
-                "confirmations": 1,
-            }
+            network: {**given, "rpcUrl": given["rpcUrl"].format(sandbox=sandbox_url)}
+            for network, given in WALLETS.items()
         },
         "engine": {"lease": 10000, "quoting": 8000, "poll": 500, "pollLimit": 5000},
     }
     file = home / "sandbox.json"
     file.write_text(json.dumps(content, indent=2))
     return file
+
+
+def _new_address(sandbox_url: str, coin: str) -> str:
+    """A fresh address of the pool's wallet, for refunds."""
+    call = {"jsonrpc": "1.0", "id": "refunds", "method": "getnewaddress", "params": ["refunds"]}
+    login = (credentials.BITCOIND_USER, credentials.BITCOIND_PASSWORD)
+    answer = requests.post(f"{sandbox_url}/{coin.lower()}", json=call, auth=login, timeout=5)
+    address: str = answer.json()["result"]
+    return address
 
 
 def sandbox_environment() -> dict[str, str]:
