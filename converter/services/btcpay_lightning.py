@@ -54,6 +54,7 @@ from converter.transport.http import HttpAnswer
 QUOTE_LIFE = timedelta(seconds=30)
 _WALLET = "/payment-methods/BTC-CHAIN/wallet"
 _CODES = {"amount-too-low", "payment-method-not-supported", "rate-unavailable", "old-revision"}
+_DOORS = {401: "unauthenticated", 403: "missing-permission"}
 _REFUSED = {400: _CODES | {"expired", "not-started", "archived", "overdraft"}, 503: {"not-available"}}
 """HTTP status -> codes that prove a refusal there. A 5xx with any other code proves nothing."""
 
@@ -217,8 +218,9 @@ class BtcPayLightning(HttpService):
     def _known_error(self, operation: str, answer: HttpAnswer) -> ServiceError | None:
         if answer.status == 429:
             return self._limited(operation, answer)
-        if answer.status in (401, 403):
-            return self._unauthorised(operation, str(answer.status))
+        if answer.status in _DOORS:  # of an approval, what stands before the server proves nothing by its status alone
+            own = operation != "approve" or answer.json()["code"] == _DOORS[answer.status]
+            return self._unauthorised(operation, str(answer.status)) if own else None
         body = answer.json()
         if answer.status == 422 and body:
             return ServiceRejected("btcpay_lightning", operation, code="422", detail=str(body[0]["path"])[:40])

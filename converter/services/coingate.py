@@ -49,6 +49,7 @@ from converter.domain.quotes import Quote, QuoteRequest
 from converter.ports import Deadline
 from converter.services.base import Call, HttpService, encode, exact, json_body, text
 from converter.services.coingate_requests import (
+    DOORS,
     OWNER,
     SENDS,
     SETTINGS,
@@ -240,8 +241,7 @@ class CoinGate(HttpService):
         return Call(operation, method, f"/v2{path}", query, headers, None if content is None else json_body(content))
 
     def _known_error(self, operation: str, answer: HttpAnswer) -> ServiceError | None:
-        if answer.status == 429:
-            return self._limited(operation, answer)
-        if answer.status == 401:
-            return self._unauthorised(operation, str(answer.status))
+        if answer.status in DOORS and (operation != "approve" or answer.json()["reason"] in DOORS[answer.status]):
+            limited = answer.status == 429
+            return self._limited(operation, answer) if limited else self._unauthorised(operation, "401")
         return refusal(operation, answer.status, answer.json())

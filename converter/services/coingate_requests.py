@@ -62,6 +62,9 @@ REFUSED = {
     422: {"SendRequestIsNotValid", "BeneficiaryIsNotValid", "LedgerConversionIsNotValid"},
 }
 """HTTP status -> reasons that prove a refusal there."""
+DOORS = {401: {"BadCredentials", "BadAuthToken"}, 429: {"RateLimitExceeded", "RateLimitException"}}
+"""The same for keys and limits. Without such a reason, what stands before the service may have answered in its place:
+then a confirmation stays unknown."""
 _REPEATED = re.compile(r"extern|taken|already|uniq", re.IGNORECASE)
 """In the words of a refusal that may speak of an external id, or of a confirmation, of an earlier send."""
 

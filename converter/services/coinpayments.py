@@ -235,16 +235,14 @@ class CoinPayments(HttpService):
         return answer
 
     def _known_error(self, operation: str, answer: HttpAnswer) -> ServiceError | None:
-        if answer.status == 429:
-            return self._limited(operation, answer)
-        if answer.status == 401:
-            return self._unauthorised(operation, "401")
         title = problem_of(answer)
-        if answer.status == 403 and (title or operation != "approve"):
-            return self._unauthorised(operation, "403") if title else self._limited(operation, answer)
+        if answer.status in (401, 403, 429) and (title or operation != "approve"):
+            limited = answer.status == 429 or (answer.status == 403 and not title)
+            return self._limited(operation, answer) if limited else self._unauthorised(operation, str(answer.status))
         if not title or answer.status not in (400, 404):
             return None
         if "OfConversionLimit" in title:
             return AmountOutOfRange("coinpayments", operation)
         kind = PairNotSupported if title == "conversionPairDoesNotExist" else ServiceRejected
-        return kind("coinpayments", operation, code=_NOT_FOUND if answer.status == 404 else title[:60])
+        named = title.isalpha() and answer.status == 400  # a sentence may repeat what we sent
+        return kind("coinpayments", operation, code=title[:60] if named else str(answer.status))

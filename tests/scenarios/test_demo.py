@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from converter.services import REGISTRY
+
 from .world import command, last_json
 
 FIELDS = {
@@ -31,5 +33,9 @@ def test_the_demo_completes_everything_once_through_a_failing_service_and_a_kill
     assert (told["conversions"], told["completed"]) == (40, 40)
     assert (told["doubles"], told["lost"], told["failed"], told["in_review"]) == (0, 0, 0, 0)
     assert told["failovers"] > 0
-    assert sum(one["executions"] for one in told["by_service"].values()) == 40
+    executions = {service_id: one["executions"] for service_id, one in told["by_service"].items()}
+    assert sum(executions.values()) == 40
+    assert set(executions) == set(REGISTRY)
+    assert min(executions.values()) >= 1, "each takes over when the others are down"
+    assert set(told["pairs"]) == {"ETH->BTC", "LTC->BTC", "RVN->BTC"}
     assert not any(tmp_path.iterdir()), "a demo leaves nothing in the data folder"

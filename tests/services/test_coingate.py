@@ -161,12 +161,6 @@ class TestCoinGate(ServiceContract):
             "order": self.recorded("order_draft").but({**fees, "balance_debit_currency.symbol": "LTC"}),
         }
 
-    @pytest.mark.xfail(
-        strict=True, reason="a page under 401 or 429 counts as the service's own refusal of a confirmation"
-    )
-    def test_what_stands_before_the_service_proves_only_what_is_documented(self, wire: Wire, moving: str) -> None:
-        super().test_what_stands_before_the_service_proves_only_what_is_documented(wire, moving)
-
     # --- Quotes ------------------------------------------------------------------------------------------------------
 
     def test_an_amount_out_of_range_is_refused_with_its_limits(self, wire: Wire) -> None:

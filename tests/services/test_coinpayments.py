@@ -201,18 +201,6 @@ class TestCoinPayments(ServiceContract):
             assert self.execute(self.service(world.url), route).status is OrderStatus.OPEN
             assert world.saw([route]) == [route], "sent once"
 
-    @pytest.mark.xfail(
-        strict=True, reason="a page under 401 or 429 counts as the service's own refusal of a confirmation"
-    )
-    def test_what_stands_before_the_service_proves_only_what_is_documented(self, wire: Wire, moving: str) -> None:
-        super().test_what_stands_before_the_service_proves_only_what_is_documented(wire, moving)
-
-    @pytest.mark.xfail(strict=True, reason="the title of an error is shown, whatever it says")
-    def test_no_key_is_shown_though_the_service_repeats_it(
-        self, wire: Wire, called: str, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        super().test_no_key_is_shown_though_the_service_repeats_it(wire, called, caplog)
-
     # --- Coins -------------------------------------------------------------------------------------------------------
 
     def test_every_known_asset_has_a_symbol_or_is_known_not_to_be_supported(self) -> None:

@@ -269,6 +269,20 @@ class TestKraken(ServiceContract):
         # (0.2 + 0.00000999, and two satoshi for rounding) / 0.097515798 x 1.5, upwards; the fee is not known yet.
         return {"methods": dear}, Decimal("3.07657858"), None
 
+    def from_litecoin(self) -> dict[str, Recorded]:
+        def of(name: str) -> Any:
+            return self.recorded(name).body["result"]
+
+        pair = {**of("pairs_all")["XETHXXBT"], "altname": "LTCXBT", "wsname": "LTC/XBT", "base": "XLTC"}
+        fee, book = of("fee_taker")["fees"]["XETHXXBT"], of("depth_eth")["XETHXXBT"]
+        return {
+            "pairs": self.recorded("pairs_all").but({"result": {"XLTCXXBT": pair}}),
+            "balances": self.recorded("balances_some").but({"result": {"XLTC": of("balances_some")["XETH"]}}),
+            "fee": self.recorded("fee_taker").but({"result.fees": {"XLTCXXBT": fee}}),
+            "quote": self.recorded("depth_eth").but({"result": {"XLTCXXBT": book}}),
+            "status": self.recorded("status_filled").but({f"{ROW}.descr.pair": "LTCXBT"}),
+        }
+
     def test_a_quote_creates_nothing(self, wire: Wire) -> None:
         """The private reads are POST here."""
         self.quote(self.service())

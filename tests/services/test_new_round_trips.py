@@ -249,9 +249,12 @@ def test_a_limit_is_proof_and_tells_when_to_come_again(sandbox: Sandbox, service
     trip = Trip(sandbox, service_id)
     trip.arm = lambda: trip.fault("429", operation, retry_after_s=7)
     _, error = trip.tried(operation)
+    assert trip.executed(operation) == []
+    if operation == "approve":  # the page of what stands before the service: no word of its own
+        assert isinstance(error, OutcomeUnknown)
+        return
     assert isinstance(error, RateLimited)
     assert (error.retry_after, policy_of(error).outcome) == (7, Outcome.NOT_EXECUTED)
-    assert trip.executed(operation) == []
 
 
 @pytest.mark.parametrize("factor", ["0.9", "1.1"])

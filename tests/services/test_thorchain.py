@@ -161,6 +161,11 @@ class TestThorChain(ServiceContract):
     unknown_words = ("", None, 7, [], {}, {"completed": None}, {"completed": "true"}, {"completed": 1})
     absences = ()
 
+    refund = Refund(
+        ETH_ADDRESS, Decimal("1.4996"), "0x5c504ed432cb51138bcf09aa5e8a410dd4a1e204ef84bfed1be16dfba1b22060"
+    )
+    deposit_end = NOW + timedelta(minutes=10)
+
     def ref(self, **changes: Any) -> OrderRef:
         return replace(OrderRef(self.order_request, deposit=DEPOSIT, deposit_txid=TXID), **changes)
 
@@ -171,6 +176,13 @@ class TestThorChain(ServiceContract):
 
     def out_of_range(self) -> tuple[dict[str, Recorded], Decimal | None, Decimal | None]:
         return {"quote": self.recorded("quote_small")}, Decimal("1.6"), None
+
+    def from_litecoin(self) -> dict[str, Recorded]:
+        vault = "ltc1qw508d6qejxtdg4y5r3zarvary0c5xw7kgmn4n9"
+        return {
+            "inbound": self.recorded("inbound_open").but({"1.chain": "LTC", "1.address": vault}),
+            "order": self.recorded("order_memo").but({"inbound_address": vault}),
+        }
 
     def _call(self, route: str) -> Any:
         return self.place(self.service()) if route in ("order", "inbound") else super()._call(route)

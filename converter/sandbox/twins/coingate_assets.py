@@ -10,11 +10,11 @@ not among the coins that the sheet knows and is left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
+from converter.sandbox.carriers import Carrier, carrier_of
 from converter.sandbox.twin import World
 
 SERVICE_ID = "coingate"
@@ -46,14 +46,6 @@ class ApiError(Exception):
         self.body: dict[str, Any] = {"message": message or words, "reason": reason}
         if errors is not None:
             self.body["errors"] = errors
-
-
-class Carrier(NamedTuple):
-    """What a chain of the sandbox does for one coin or token; `pay` raises ValueError for an impossible address."""
-
-    new_address: Callable[[str], str]
-    received: Callable[[str], list[tuple[str, Decimal]]]
-    pay: Callable[[str, Decimal], str]
 
 
 @dataclass(frozen=True)
@@ -106,11 +98,7 @@ class Currency:
 
     def carrier(self, world: World, platform: Platform) -> Carrier | None:
         """The sandbox's chain that really carries the coin on this platform, if there is one."""
-        if self.symbol == "USDT":
-            evm = world.chain
-            return Carrier(evm.new_address, evm.received_token, evm.pay_token) if platform is _ETHEREUM else None
-        chain = world.chain_of(platform.network)
-        return Carrier(chain.new_address, chain.received, chain.pay) if chain else None
+        return carrier_of(world, platform.network, "a token" if self.symbol == "USDT" else None)
 
 
 _ETHEREUM = Platform(1, "ethereum", "Ethereum", "ETH")
