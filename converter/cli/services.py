@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Context
 from typing import Any
 
 import click
@@ -19,6 +20,8 @@ from converter.monitoring import status as read_status
 from converter.security.keys import EnvironmentKeys
 from converter.settings import Settings, environment
 from converter.surveying import Declined, Entry, Offered, Step, Surveying
+
+_DIGITS = Context(prec=8)
 
 
 @click.group()
@@ -204,7 +207,7 @@ def _show(request: QuoteRequest, offered: list[Offered], declined: list[Declined
     title = f"{plain(request.amount)} {request.from_asset} -> {request.to_asset}"
     if offered:
         rows = [_row(_offer_facts(one)) for one in offered]
-        table(title, ["Service", "net", "rate", "gross", "Fees", "Offer", "s left", "ms"], rows)
+        table(title, ["Service", "net", "rate", "gross", "Fees", "Good for", "ms"], rows)
     else:
         console.print(f"{title}: no offer", highlight=False)
     if declined:
@@ -212,7 +215,12 @@ def _show(request: QuoteRequest, offered: list[Offered], declined: list[Declined
 
 
 def _row(facts: Mapping[str, Any]) -> list[Any]:
-    fees = ", ".join(f"{fee['kind']} {fee['amount']}" for fee in facts["fees"])
-    offer = "firm" if facts["firm"] else "indicative"
-    figures = [facts[name] for name in ("service", "net", "rate", "gross")]
-    return [*figures, fees or "none", offer, facts["expiresIn"], facts["ms"]]
+    """Figures as a person reads them, eight digits that count; the exact ones are in the JSON."""
+    fees = "\n".join(f"{_short(fee['amount'])} {fee['kind']}" for fee in facts["fees"])
+    good_for = f"{facts['expiresIn']} s" + ("" if facts["firm"] else ", estimate")
+    figures = [_short(facts[name]) for name in ("net", "rate", "gross")]
+    return [facts["service"], *figures, fees or "none", good_for, facts["ms"]]
+
+
+def _short(amount: str) -> str:
+    return plain(_DIGITS.create_decimal(amount))

@@ -74,6 +74,13 @@ class RedisServer:
         except _PortTakenError:
             raise ConfigurationError(f"somebody else took port {self._process.port} during the restart") from None
 
+    def restart_if_dead(self) -> bool:
+        """Start our own server again when it ended without being told to; whether that was so."""
+        if self._process is None or not self._process.is_dead:
+            return False
+        self.restart()
+        return True
+
     def __enter__(self) -> Self:
         """Hand out the running server."""
         return self
@@ -120,6 +127,11 @@ class _Process:
     @property
     def pid(self) -> int | None:
         return self._popen.pid if self._popen else None
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it ended without being told to."""
+        return self._popen is not None and self._popen.poll() is not None
 
     def start(self) -> None:
         """Start and wait until it answers; nothing is left running when that fails."""

@@ -135,6 +135,8 @@ class Stack:
     def watch(self) -> list[str]:
         """Start again what died, and a worker that stopped taking work; returns what was done, for the operator."""
         done = [f"{child.name} died and was started again" for child in self._children() if child.restart_if_dead()]
+        if self.redis is not None and self.redis.restart_if_dead():
+            done.append("Redis died and was started again")
         if self._stalled():
             for worker in self.workers:
                 worker.kill()

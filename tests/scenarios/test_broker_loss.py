@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 
@@ -49,4 +51,24 @@ def test_redis_stopped_for_ten_seconds_loses_and_doubles_none(world: World) -> N
     until(lambda: time.monotonic() - started > 10, 11, "ten seconds without Redis")
     world.stack.redis.restart()
     world.wait_until_ended(120)
+    world.assert_all_completed_once()
+
+
+@pytest.mark.timeout(200)
+def test_a_redis_that_is_killed_is_started_again_and_the_conversions_go_on(world: World) -> None:
+    world.convert(6)
+    until(lambda: some_are_under_way(world), 20, "conversions under way")
+    redis = world.stack.redis
+    assert redis is not None
+    assert redis.pid is not None
+    os.kill(redis.pid, signal.SIGKILL)
+    said: list[str] = []
+
+    def started_again() -> bool:
+        said.extend(world.stack.watch())
+        return "Redis died and was started again" in said
+
+    until(started_again, 15, "Redis was started again")
+    world.convert(4)
+    world.wait_until_ended(90)
     world.assert_all_completed_once()
