@@ -13,7 +13,7 @@ up: $(VENV)/.runtime
 	$(BIN)/converter up --sandbox
 
 test: lint
-	$(BIN)/python -m pytest -n $(JOBS) -m "not chaos"
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not chaos"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from converter.desk import Desk, Next
@@ -114,8 +114,8 @@ class Closing:
             return self.park(conversion, f"unknown for too long: {finding.error}")
         with self._desk.ledger.begin() as work:
             work.attempts.note(prepared.operation, finding.error, absences=finding.absences)
-            since = conversion.since if conversion.state is State.RECONCILING else work.now()
-            if conversion.state is not State.RECONCILING:
+            since = _in_doubt_since(conversion, prepared) if conversion.state is State.RECONCILING else work.now()
+            if conversion.state is not State.RECONCILING or not prepared.operation.error:
                 payload = {"serviceId": prepared.attempt.service_id, "operation": prepared.operation.kind}
                 work.outbox.add(Event(events.CONVERSION_UNKNOWN, payload, conversion.id))
             pause = pause_after(work.now() - since)
@@ -130,7 +130,7 @@ class Closing:
         rule = self._desk.services[prepared.attempt.service_id].capabilities.rules[prepared.operation.kind]
         provable = rule.repeat_recognised or rule.quiet is not None
         limit = self._desk.timing.park if provable else self._desk.timing.park_unprovable
-        return self._desk.ledger.now() - conversion.since > limit
+        return self._desk.ledger.now() - _in_doubt_since(conversion, prepared) > limit
 
     def park(self, conversion: Conversion, reason: str) -> Next | None:
         """Hand the conversion to a person, with the evidence. It is never aged into failed."""
@@ -151,6 +151,11 @@ class Closing:
         with self._desk.ledger.begin() as work:
             work.conversions.move(conversion, State.NEEDS_REVIEW, due_at=work.now() + self._desk.timing.review_poll)
         return None
+
+
+def _in_doubt_since(conversion: Conversion, prepared: Prepared) -> datetime:
+    """When the doubt about this operation began; the one about the step before it was another."""
+    return max(conversion.since, prepared.operation.created_at)
 
 
 def becomes_executed(

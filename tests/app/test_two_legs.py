@@ -167,3 +167,20 @@ def test_an_order_that_is_gone_behind_the_first_trade_is_followed_not_freed(hous
     assert house.states(cid) == [("alpha", AttemptState.EXECUTED)]
     completed_once(house, cid, service)
     assert not house.events(events.FAILOVER_SUCCESS)
+
+
+def test_the_doubt_about_a_step_is_as_old_as_the_step(house: House) -> None:
+    """The first trade was in doubt for a while; the second, in doubt as well, is looked at soon and not parked."""
+    service = exchange(house)
+    service.on("place", lose_answer)
+    cid = begun(house)
+    service.on("find", *[refuse(ServiceUnavailable)] * 12)
+    for _ in range(12):
+        house.look(cid)
+    assert house.pause(cid) >= 30
+    service.on("trade", lose_answer)
+    house.look(cid)
+    assert house.get(cid).state is State.RECONCILING
+    assert house.pause(cid) <= 3
+    assert len(house.events(events.CONVERSION_UNKNOWN)) == 2
+    completed_once(house, cid, service)

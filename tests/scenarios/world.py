@@ -19,12 +19,18 @@ import requests
 from converter import MultiServiceConverter
 from converter.client import ConversionHandle
 from converter.domain.bech32 import segwit_address
-from converter.domain.conversions import Conversion, State
+from converter.domain.conversions import Attempt, Conversion, State
+from converter.domain.events import Event
+from converter.domain.evm import eip55
+from converter.domain.orders import OperationKind
+from converter.ledger.repository import open_ledger
 from converter.local.audit import Verdict, compare
 from converter.local.stack import Stack, StackOptions
+from converter.services import REGISTRY
 
 ENDED = (State.COMPLETED, State.FAILED, State.CANCELLED, State.EXPIRED, State.NEEDS_REVIEW)
 SERVICES = ("btcpay_lightning", "changenow", "binance")
+ALL_SERVICES = tuple(sorted(REGISTRY))
 
 
 def until(condition: Callable[[], Any], limit: float, what: str) -> Any:
@@ -46,10 +52,28 @@ class World:
         self.converter = MultiServiceConverter(home=stack.home)
         self.handles: list[ConversionHandle] = []
         self._chance = Random(int.from_bytes(os.urandom(8), "big"))
+        self._ledger = open_ledger(stack.ledger_url)
 
-    def address(self) -> str:
+    def close(self) -> None:
+        """Give connections back."""
+        self.converter.close()
+        self._ledger.close()
+
+    def address(self, coin: str = "BTC") -> str:
         """An address that no other conversion uses."""
-        return segwit_address("bc", 0, self._chance.randbytes(20))
+        drawn = self._chance.randbytes(20)
+        return eip55(f"0x{drawn.hex()}") if coin == "ETH" else segwit_address("bc", 0, drawn)
+
+    def preferring(self, service_id: str, among: Sequence[str] = SERVICES) -> MultiServiceConverter:
+        """A converter that attempts one service first, with the others ready behind it."""
+        others = [one for one in among if one != service_id]
+        weights = {one: Decimal("0.1") for one in others}
+        weights[others[0]] += 1 - sum(weights.values())
+        services: list[dict[str, Any]] = [{"id": service_id, "priority": 1, "weight": 1}]
+        services += [{"id": one, "priority": 2, "weight": weight} for one, weight in weights.items()]
+        return MultiServiceConverter(
+            services=services, home=self.stack.home, max_rate_difference="0.1", max_parallel_requests=len(among)
+        )
 
     def convert(self, count: int = 1, amount: str = "0.5", **settings: Any) -> list[ConversionHandle]:
         """Accept conversions ETH -> BTC, each to an address of its own."""
@@ -84,6 +108,46 @@ class World:
         """Set one fault on a service of the outside world."""
         url = f"{self.stack.sandbox_url}/_sandbox/faults/{service_id}"
         requests.put(url, json={"kind": kind, **more}, timeout=5).raise_for_status()
+
+    def strike(self, service_id: str, faults: Sequence[Mapping[str, Any]]) -> None:
+        """Set several faults on a service, the first that still strikes wins."""
+        url = f"{self.stack.sandbox_url}/_sandbox/faults/{service_id}"
+        requests.put(url, json={"faults": list(faults)}, timeout=5).raise_for_status()
+
+    def faults(self, service_id: str) -> list[dict[str, Any]]:
+        """The faults of a service; `struck` says how often each acted."""
+        url = f"{self.stack.sandbox_url}/_sandbox/faults/{service_id}"
+        found: list[dict[str, Any]] = requests.get(url, timeout=5).json()["faults"]
+        return found
+
+    def configure(self, service_id: str, **settings: Any) -> None:
+        """Set how a service or a chain of the outside world behaves."""
+        url = f"{self.stack.sandbox_url}/_sandbox/services/{service_id}"
+        requests.put(url, json=settings, timeout=5).raise_for_status()
+
+    def attempts(self, conversion_id: str) -> list[Attempt]:
+        """The attempts of a conversion, first to last."""
+        with self._ledger.begin() as work:
+            return work.attempts.of(conversion_id)
+
+    def operations(self, attempt: Attempt) -> list[OperationKind]:
+        """The operations of an attempt, first to last."""
+        with self._ledger.begin() as work:
+            return [one.kind for one in work.attempts.operations(attempt.id)]
+
+    def market(self) -> dict[str, Any]:
+        """The prices of the outside world."""
+        found: dict[str, Any] = requests.get(f"{self.stack.sandbox_url}/_sandbox/market", timeout=5).json()
+        return found
+
+    def set_market(self, **settings: Any) -> None:
+        """Move the prices of the outside world."""
+        requests.put(f"{self.stack.sandbox_url}/_sandbox/market", json=settings, timeout=5).raise_for_status()
+
+    def events(self, conversion_id: str) -> list[Event]:
+        """What was told of a conversion, oldest first."""
+        with self._ledger.begin() as work:
+            return [one for one in work.outbox.after(0, limit=100_000) if one.conversion_id == conversion_id]
 
     def mend(self) -> None:
         """Clear all faults."""
@@ -137,7 +201,7 @@ def running_world(
     try:
         yield world
     finally:
-        world.converter.close()
+        world.close()
         stack.stop()
 
 
