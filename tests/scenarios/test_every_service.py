@@ -22,7 +22,7 @@ from .world import ALL_SERVICES, ENDED, World, running_world, until
 LOST = ("timeout_after_execute", "reset_after_execute", "5xx_after_execute")
 UNHEARD = ("timeout_before_execute", "reset_before_execute", "5xx_before_execute")
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = pytest.mark.timeout(400)
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Wave:
             states.update({handle.id: handle.state for handle in everyone if states[handle.id] not in ENDED})
             return all(state in ENDED for state in states.values())
 
-        until(ended, 120, "every conversion ended")
+        until(ended, 240, "every conversion ended")
         self._struck = {place: self._world.faults(place) for place in self._places}
         for place in self._places:
             self._world.strike(place, [])
