@@ -65,8 +65,12 @@ class Execution:
             sent = self._sending.place(conversion, prepared)
             if sent.outcome is not Outcome.NOT_EXECUTED:
                 return self._settlement.after_send(conversion, prepared, sent)
-            if not self._refused(conversion, prepared, sent):
-                return None
+            try:
+                if not self._refused(conversion, prepared, sent):
+                    return None
+            except ClaimLost:
+                self._sending.keep_proof(prepared, str(sent.error or "not sent in time"))
+                raise
 
     def _candidate(self, work: Work, conversion: Conversion, bench: _Bench) -> Quote | None:
         """The best quote of the round that is still good and whose service has not been attempted for it."""

@@ -30,7 +30,7 @@ class Hearing:
         if not order_id and not reference:
             return False
         with self._ledger.begin() as work:
-            conversion_id = work.attempts.find(service_id, order_id, reference)
+            conversion_id = work.conversions.find(service_id, order_id, reference)
         if conversion_id is None or not self._bring_forward(conversion_id, service_id):
             return False
         return self._send(Next.SETTLE, conversion_id)

@@ -137,6 +137,9 @@ class Conversions(Protocol):
         Raises ClaimLost, IllegalTransition.
         """
 
+    def find(self, service_id: str, order_id: str, reference: str) -> str | None:
+        """The unfinished conversion with an attempt of this key or, failing that, of this order id at the service."""
+
     def due(self, limit: int) -> list[Conversion]:
         """Those whose due time has come and that nobody holds, oldest first."""
 
@@ -172,9 +175,6 @@ class Attempts(Protocol):
     def of(self, conversion_id: str) -> list[Attempt]:
         """Attempts of a conversion, first to last."""
 
-    def find(self, service_id: str, order_id: str, reference: str) -> str | None:
-        """The unfinished conversion with an attempt of this key or, failing that, of this order id at the service."""
-
     def of_refund(self, txid: str) -> Attempt | None:
         """The attempt whose deposit came back in this transaction."""
 
@@ -183,6 +183,10 @@ class Attempts(Protocol):
 
     def record(self, conversion: Conversion, operation: Operation, state: OperationState, error: str = "") -> None:
         """PREPARED -> EXECUTED | NOT_EXECUTED under our fence. Raises ClaimLost."""
+
+    def record_unsent(self, operation: Operation, error: str) -> bool:
+        """PREPARED -> NOT_EXECUTED under the operation's own fence, while it was counted as sent once: what its only
+        sender knows holds whoever owns the conversion by now."""
 
     def note(self, operation: Operation, error: str, *, absences: int = 0) -> None:
         """Keep the text of an error and the count of absences; changes no state."""

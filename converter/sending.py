@@ -133,6 +133,14 @@ class Sending:
         sent = self._send(conversion, prepared, call)
         return sent if sent.outcome is Outcome.EXECUTED else replace(sent, outcome=Outcome.UNKNOWN)
 
+    def keep_proof(self, prepared: Prepared, error: str) -> None:
+        """Our only send was refused or never left, and the conversion has another owner now: the proof is kept for it.
+
+        Without it that owner could not know, and would have to wait for a person where an absence proves nothing.
+        """
+        with self._desk.ledger.begin() as work:
+            work.attempts.record_unsent(prepared.operation, error)
+
     def _send(self, conversion: Conversion, prepared: Prepared, call: Callable[[], Order | None]) -> Sent:
         first_and_ours = prepared.operation.sends == 1 and prepared.operation.fence == conversion.fence
         if prepared.send_by.expired:

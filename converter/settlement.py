@@ -81,7 +81,12 @@ class Settlement:
         if sent.outcome is Outcome.EXECUTED:
             return self._executed(conversion, prepared, sent.order)
         if sent.outcome is Outcome.NOT_EXECUTED:
-            return self._step_refused(conversion, prepared, str(sent.error or "not sent in time"))
+            error = str(sent.error or "not sent in time")
+            try:
+                return self._step_refused(conversion, prepared, error)
+            except ClaimLost:
+                self._sending.keep_proof(prepared, error)
+                raise
         return self._closing.unknown(conversion, prepared, Finding(Outcome.UNKNOWN, error=str(sent.error or "")))
 
     def _decide(self, conversion: Conversion, prepared: Prepared, finding: Finding) -> Next | None:

@@ -20,7 +20,6 @@ from converter.domain.conversions import (
 )
 from converter.domain.errors import ClaimLost
 from converter.domain.orders import OperationKind
-from converter.ledger.lookups import find_conversion
 from converter.ledger.tables import attempts, conversions, operations
 
 
@@ -87,10 +86,6 @@ class SqlAttempts:
         query = sa.select(attempts).where(attempts.c.conversion_id == conversion_id).order_by(attempts.c.number)
         return [_attempt(row) for row in self._connection.execute(query)]
 
-    def find(self, service_id: str, order_id: str, reference: str) -> str | None:
-        """The unfinished conversion with an attempt of this key or, failing that, of this order id at the service."""
-        return find_conversion(self._connection, service_id, order_id, reference)
-
     def of_refund(self, txid: str) -> Attempt | None:
         """The attempt whose deposit came back in this transaction."""
         row = self._connection.execute(sa.select(attempts).where(attempts.c.refund_txid == txid)).one_or_none()
@@ -111,6 +106,16 @@ class SqlAttempts:
         )
         if changed.rowcount != 1:
             raise ClaimLost("the operation was settled by another owner")
+
+    def record_unsent(self, operation: Operation, error: str) -> bool:
+        """PREPARED -> NOT_EXECUTED under the operation's own fence, while it was counted as sent once."""
+        row, ours = operations.c, (operations.c.id == operation.id, operations.c.fence == operation.fence)
+        changed = self._connection.execute(
+            sa.update(operations)
+            .where(*ours, row.state == OperationState.PREPARED, row.sends == 1)
+            .values(state=OperationState.NOT_EXECUTED, error=error, updated_at=self._now())
+        )
+        return changed.rowcount == 1
 
     def note(self, operation: Operation, error: str, *, absences: int = 0) -> None:
         """Keep the text of an error and the count of absences; changes no state."""

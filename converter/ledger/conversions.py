@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection, Row
 from converter.domain.coins import asset
 from converter.domain.conversions import TERMINAL, Conversion, ConversionRequest, State, check_transition
 from converter.domain.errors import ClaimLost, ConversionNotFound, IdempotencyConflict
+from converter.ledger.lookups import find_conversion
 from converter.ledger.tables import conversions, idempotency_keys
 
 
@@ -163,6 +164,10 @@ class SqlConversions:
     def _only_one(self, statement: sa.Update) -> None:
         if self._connection.execute(statement).rowcount != 1:
             raise ClaimLost("the conversion has another owner now")
+
+    def find(self, service_id: str, order_id: str, reference: str) -> str | None:
+        """The unfinished conversion with an attempt of this key or, failing that, of this order id at the service."""
+        return find_conversion(self._connection, service_id, order_id, reference)
 
     def due(self, limit: int) -> list[Conversion]:
         """Those whose due time has come and that nobody holds, oldest first."""

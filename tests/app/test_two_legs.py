@@ -10,9 +10,10 @@ import pytest
 from converter.domain import events
 from converter.domain.conversions import AttemptState, OperationState, State
 from converter.domain.errors import QuoteExpired, RateLimited, ServiceRejected, ServiceUnavailable
-from converter.domain.orders import OperationKind, OrderStatus
+from converter.domain.orders import OperationKind, OperationRule, OrderStatus
 from tests.app.house import APPROVAL, EXCHANGE, House
 from tests.fakes import (
+    RULES,
     Crash,
     FragileLedger,
     ScriptedService,
@@ -184,3 +185,41 @@ def test_the_doubt_about_a_step_is_as_old_as_the_step(house: House) -> None:
     assert house.pause(cid) <= 3
     assert len(house.events(events.CONVERSION_UNKNOWN)) == 2
     completed_once(house, cid, service)
+
+
+def test_a_refusal_that_comes_after_the_claim_was_lost_is_kept_as_proof(house: House) -> None:
+    """Its only sender knows that nothing was executed; whoever owns the conversion by then could not find out."""
+    rule = OperationRule(moves_money=True)
+    rules = {**RULES[EXCHANGE], OperationKind.TRADE: rule, OperationKind.WITHDRAWAL: rule}
+    house.add("beta", APPROVAL, "0.099")
+    service = house.add("alpha", EXCHANGE, "0.1", rules=rules)
+
+    def slow_refusal(scene: Any) -> Any:
+        house.clock.forward(31)  # the lease has lapsed, and another worker looked
+        house.sweep("b")
+        raise ServiceRejected(scene.party, scene.operation)
+
+    service.on("advance", slow_refusal)
+    cid = begun(house)
+    assert [one.state for one in house.operations(cid)][-1] is OperationState.NOT_EXECUTED
+    assert house.finish(cid, "b").state is State.COMPLETED
+    assert len(house.payouts()) == 1
+
+
+def test_what_was_sent_again_meanwhile_is_not_called_unsent(house: House) -> None:
+    """A repeat by another owner may have been executed: the refusal of the first send says nothing about it."""
+    rules = {**RULES[APPROVAL]}
+    house.add("beta", APPROVAL, "0.099")
+    service = house.add("alpha", APPROVAL, "0.1", rules=rules)
+
+    def slow_refusal(scene: Any) -> Any:
+        house.clock.forward(31)
+        service.on("advance", lose_answer)
+        house.sweep("b")
+        raise ServiceRejected(scene.party, scene.operation)
+
+    service.on("advance", slow_refusal)
+    cid = begun(house)
+    done = house.finish(cid, "b")
+    assert (done.state, done.service_id) == (State.COMPLETED, "alpha")
+    assert len(house.payouts()) == 1

@@ -393,3 +393,24 @@ def test_an_exception_after_a_write_leaves_nothing(ledger: SqlLedger) -> None:
         interrupted()
     assert everything(ledger) == before
     prepare(ledger, conversion)
+
+
+def test_what_was_never_sent_is_recorded_by_its_only_sender_whoever_owns_the_conversion(ledger: SqlLedger) -> None:
+    mine = claimed(ledger)
+    _, operation = prepare(ledger, mine)
+    with ledger.begin() as work:
+        stranger = replace(operation, fence=operation.fence + 1)
+        assert not work.attempts.record_unsent(stranger, "not ours")
+        assert work.attempts.record_unsent(operation, "nothing left us")
+        assert not work.attempts.record_unsent(operation, "again")
+        (kept,) = work.attempts.operations(operation.attempt_id)
+    assert (kept.state, kept.error) == (OperationState.NOT_EXECUTED, "nothing left us")
+
+
+def test_what_was_sent_twice_is_not_called_unsent(ledger: SqlLedger) -> None:
+    mine = claimed(ledger)
+    _, operation = prepare(ledger, mine)
+    with ledger.begin() as work:
+        work.attempts.count_send(mine, operation, work.now() + seconds(5))
+    with ledger.begin() as work:
+        assert not work.attempts.record_unsent(operation, "nothing left us")

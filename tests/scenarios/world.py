@@ -19,10 +19,9 @@ import requests
 from converter import MultiServiceConverter
 from converter.client import ConversionHandle
 from converter.domain.bech32 import segwit_address
-from converter.domain.conversions import Attempt, Conversion, State
+from converter.domain.conversions import Attempt, Conversion, Operation, State
 from converter.domain.events import Event
 from converter.domain.evm import eip55
-from converter.domain.orders import OperationKind
 from converter.ledger.repository import open_ledger
 from converter.local.audit import Verdict, compare
 from converter.local.stack import Stack, StackOptions
@@ -33,14 +32,15 @@ SERVICES = ("btcpay_lightning", "changenow", "binance")
 ALL_SERVICES = tuple(sorted(REGISTRY))
 
 
-def until(condition: Callable[[], Any], limit: float, what: str) -> Any:
-    """Wait for a condition; fail with `what` when it does not come true."""
+def until(condition: Callable[[], Any], limit: float, what: str | Callable[[], str]) -> Any:
+    """Wait for a condition; fail with `what` (or what it tells by then) when it does not come true."""
     end = time.monotonic() + limit
     while True:
         found = condition()
         if found:
             return found
-        assert time.monotonic() < end, f"{what}: not within {limit} s"
+        if time.monotonic() >= end:
+            raise AssertionError(f"{what if isinstance(what, str) else what()}: not within {limit} s")
         time.sleep(0.05)
 
 
@@ -130,10 +130,10 @@ class World:
         with self._ledger.begin() as work:
             return work.attempts.of(conversion_id)
 
-    def operations(self, attempt: Attempt) -> list[OperationKind]:
+    def operations(self, attempt: Attempt) -> list[Operation]:
         """The operations of an attempt, first to last."""
         with self._ledger.begin() as work:
-            return [one.kind for one in work.attempts.operations(attempt.id)]
+            return work.attempts.operations(attempt.id)
 
     def market(self) -> dict[str, Any]:
         """The prices of the outside world."""
