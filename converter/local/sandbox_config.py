@@ -10,7 +10,7 @@ from typing import Any
 import requests
 
 from converter.sandbox import credentials
-from converter.sandbox.clients import KEYS, NODES, OPTIONS, REFUNDS, WALLETS
+from converter.sandbox.clients import ACCOUNTS, KEYS, NODES, OPTIONS, REFUNDS, WALLETS
 from converter.security.keys import variable
 from converter.services import REGISTRY
 from converter.settings import default_file
@@ -18,6 +18,10 @@ from converter.settings import default_file
 
 def write_sandbox_config(home: Path, sandbox_url: str, only: Collection[str] | None = None) -> Path:
     """Write `sandbox.json` into the data folder; `only` names the services that take part, all when absent."""
+    for service_id, settings in ACCOUNTS.items():
+        answer = requests.put(f"{sandbox_url}/_sandbox/services/{service_id}", json=settings, timeout=5)
+        if answer.status_code != requests.codes.not_found:  # a sandbox may have been started without it
+            answer.raise_for_status()
     refund_addresses = {f"refundAddress{coin}": _new_address(sandbox_url, coin) for coin in NODES}
     services: list[dict[str, Any]] = []
     for entry in json.loads(default_file().read_text())["services"]:

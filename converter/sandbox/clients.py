@@ -61,6 +61,9 @@ WALLETS: dict[str, dict[str, Any]] = {
 }
 """Network -> its wallet in a configuration; `{sandbox}` is the sandbox' address."""
 
+ACCOUNTS: dict[str, dict[str, Any]] = {"kraken": {"nonce_window": 10_000_000}}
+"""Service -> what the pool has set up in its account there: calls of several workers may overtake one another."""
+
 REFUNDS = ("changenow", "simpleswap")
 """Services that want an address for refunds, one for each network."""
 
