@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-JOBS ?= 4
+JOBS ?= 6
 
 .PHONY: demo test lint bench chaos up clean
 
@@ -13,7 +13,7 @@ up: $(VENV)/.runtime
 	$(BIN)/converter up --sandbox
 
 test: lint
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not chaos"
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not chaos" tests/scenarios tests
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

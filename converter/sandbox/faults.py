@@ -133,6 +133,13 @@ class FaultBook:
                 deciding = fault if of_connection else deciding
         return Verdict(float(delay_ms) / 1000, deciding, rate, amount)
 
+    def spare(self, service_id: str, verdict: Verdict) -> None:
+        """Take a strike back: what it was to come after did not happen."""
+        with self._lock:
+            for item in self._armed.get(service_id, []):
+                if item.fault is verdict.fault:
+                    item.struck -= 1
+
     def _happens(self, service_id: str, item: _Armed) -> bool:
         if item.fault.count is not None and item.struck >= item.fault.count:
             return False

@@ -201,22 +201,26 @@ class Sandbox:
             self._stopping.wait(verdict.delay)
         if verdict.kind in BEFORE:
             refuse = partial(mount.refuse, operation, request)
-            return self._misbehave(connection, verdict, lambda: self._execute(service_id, verdict, refuse))
-        response = self._execute(service_id, verdict, partial(mount.handle, request))
-        if verdict.kind in AFTER:
+            return self._misbehave(connection, verdict, lambda: self._execute(service_id, verdict, refuse)[0])
+        response, executed = self._execute(service_id, verdict, partial(mount.handle, request))
+        if verdict.kind in AFTER and executes and not executed:
+            self.faults.spare(service_id, verdict)  # it was refused: there is nothing after which to strike
+        elif verdict.kind in AFTER:
             return self._misbehave(connection, verdict, lambda: response)
         connection.send(response)
         return True
 
-    def _execute(self, service_id: str, verdict: Verdict, act: Callable[[], Response]) -> Response:
-        """Let the outside world act; only here is its lock held, and never while a connection waits."""
+    def _execute(self, service_id: str, verdict: Verdict, act: Callable[[], Response]) -> tuple[Response, bool]:
+        """Let the outside world act; only here is its lock held, and never while a connection waits. Also whether the
+        service executed anything."""
         with self._lock:
             self._verdicts[service_id] = verdict
+            before = self.truth.executed_by(service_id)
             try:
-                return act()
+                return act(), self.truth.executed_by(service_id) > before
             except Exception:  # noqa: BLE001 - shown in /_sandbox/health, answered like a service that broke
                 self._note_problem()
-                return Response(500, {"error": "the twin failed; see /_sandbox/health"})
+                return Response(500, {"error": "the twin failed; see /_sandbox/health"}), True
             finally:
                 del self._verdicts[service_id]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,12 +20,14 @@ class TruthBook:
         self._lock = threading.Lock()
         self._deliveries: list[dict[str, Any]] = []
         self._executions: list[dict[str, Any]] = []
+        self._counts: Counter[str] = Counter()
 
     def executed(self, service_id: str, operation: str, **facts: Any) -> None:
         """Note an operation that the service really performed; any JSON facts."""
         head = {"service_id": service_id, "operation": operation, "time": self._time()}
         with self._lock:
             self._executions.append(head | {name: _plain(fact) for name, fact in facts.items()})
+            self._counts[service_id] += 1
 
     def delivered(self, service_id: str, **facts: Any) -> None:
         """Note coins that left for an address; facts not given are null, others than the known ones a TypeError."""
@@ -45,6 +48,11 @@ class TruthBook:
         """Copies of all executed operations."""
         with self._lock:
             return [dict(row) for row in self._executions]
+
+    def executed_by(self, service_id: str) -> int:
+        """How many operations a service has performed."""
+        with self._lock:
+            return self._counts[service_id]
 
     def _time(self) -> str:
         return datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -194,6 +194,15 @@ class TestFaultsOfTheConnection:
             order(sandbox)
         assert orders_executed(sandbox) == 1
 
+    def test_what_was_refused_is_told_though_a_fault_waits_for_an_execution(self, sandbox: Sandbox) -> None:
+        arm(sandbox, kind="reset_after_execute", count=1)
+        refused = requests.post(f"{sandbox.url}/{BTCPAY}/api/v1/stores/{BTCPAY_STORE_ID}/payouts", json={}, timeout=5)
+        assert refused.status_code == 401
+        assert sandbox.faults.describe(BTCPAY)["faults"][0]["struck"] == 0
+        with pytest.raises(requests.ConnectionError):
+            order(sandbox)
+        assert orders_executed(sandbox) == 1
+
     @pytest.mark.parametrize(
         ("kind", "executed"), [("timeout_before_execute", 0), ("hang", 0), ("timeout_after_execute", 1)]
     )

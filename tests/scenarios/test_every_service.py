@@ -135,7 +135,7 @@ class Wave:
 
         def ended() -> bool:
             states.update({handle.id: handle.state for handle in everyone if states[handle.id] not in ENDED})
-            return all(states[handle.id] in ENDED or waits_for_a_person(self._world, handle) for handle in everyone)
+            return all(state in ENDED for state in states.values())
 
         until(ended, 120, lambda: f"every conversion ended, not so {self._open(everyone)}")
 
@@ -182,12 +182,6 @@ def _missed(place: str, struck: Mapping[str, list[dict[str, Any]]]) -> list[str]
         for fault in struck[place]
         if fault["struck"] != fault["count"]
     ]
-
-
-def waits_for_a_person(world: World, handle: ConversionHandle) -> bool:
-    """Its withdrawal is in doubt where an absence proves nothing: it is parked later, and never sent again."""
-    conversion = handle.details()
-    return conversion.state is State.RECONCILING and "that proves nothing" in conversion.reason
 
 
 def start(world: World, service_id: str, one: Course, count: int) -> list[ConversionHandle]:
@@ -251,10 +245,6 @@ def assert_doubted(world: World, handles: Sequence[ConversionHandle]) -> None:
 def assert_proven_and_paid_once(world: World, service_id: str | None, handle: ConversionHandle) -> None:
     """Completed by this service (by any, if it was passed over) in one attempt; nobody else did anything for it."""
     conversion, attempts = handle.details(), world.attempts(handle.id)
-    if waits_for_a_person(world, handle):
-        assert [(one.service_id, one.state) for one in attempts] == [(service_id, AttemptState.EXECUTED)]
-        assert len(world.deliveries_to(conversion.request.address)) <= 1
-        return
     assert conversion.state is State.COMPLETED, conversion.reason
     assert service_id in (None, conversion.service_id)
     assert [one["service_id"] for one in world.deliveries_to(conversion.request.address)] == [conversion.service_id]
