@@ -29,10 +29,11 @@ def buy_from(asks: Levels, spend: Decimal, step: Decimal) -> Decimal | None:
     The figure holds for one order limited at the worst level that it touches, so that its cost can never be above
     `spend`. None when the levels do not cover it.
     """
-    available = Decimal(0)
+    available = before = Decimal(0)
     for price, quantity in asks:
         available += quantity
         affordable = floor_to(EXACT.divide(spend, price), step)
         if affordable <= available:
-            return affordable
+            return max(before, affordable)  # at a higher limit it may be less than the levels before hold
+        before = floor_to(available, step)
     return None

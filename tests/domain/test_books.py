@@ -115,11 +115,6 @@ def test_selling_more_fetches_more(bids: Levels, one: Decimal, other: Decimal) -
     assert first <= second  # type: ignore[operator]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="when the next level is needed, buy_from prices the whole amount at it, also if that buys less than the "
-    "levels before it hold: spending a little more buys less, and the quote is lower than it need be",
-)
 def test_spending_a_little_more_never_buys_less() -> None:
     assert buy_from(ASKS, Decimal("50.5"), STEP) == Decimal("0.5")
     bought = buy_from(ASKS, Decimal("50.6"), STEP)
