@@ -1,0 +1,275 @@
+"""Judging rates: is this quote like the others, and is the market where it was a moment ago?
+
+A rate is judged before fixed fees (`rate_of`): those weigh more on small amounts, and history would not fit the next
+conversion. What is accepted feeds history; the reference does not, for history may be a part of it. Nobody gets a
+strike unless two live quotes agree on the reference, for a service that stands still agrees with history too; only a
+slip is plain enough without. A round that is held strikes nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from converter.domain.money import EXACT, MAX_DIGITS, plain
+from converter.domain.quotes import Quote, QuoteRequest
+from converter.domain.rate_history import JUMP, MAX_TOLERANCE, History, accept, log_ratio, midpoint, tolerance
+
+FRESH = timedelta(seconds=15)
+"""How old a quote may be."""
+SLIP = Decimal(5)
+"""A rate this many times above or below the last accepted one is a slip of the decimal point or upside down."""
+AGREEING, AGREEMENT = 3, Decimal("0.01")
+"""A jump of the reference is believed when so many quotes are this close to it."""
+WITNESSES = 2
+HOLD_ASKS_AGAIN, HOLD_ALERTS = timedelta(seconds=30), timedelta(minutes=2)
+HOLD_IS_REVIEWED = timedelta(minutes=30)
+
+_FIXED_FEES = ("network", "withdrawal")
+
+
+class Code(StrEnum):
+    """What became of a quote."""
+
+    ACCEPTED = "accepted"
+    SHADOW = "shadow"
+    """In the band, but its service is in quarantine."""
+    HELD = "held"
+    """Nothing is wrong with it, but the pair is held."""
+    MALFORMED = "malformed"
+    STALE = "stale"
+    EXPIRED = "expired"
+    SLIP = "slip"
+    TOO_GOOD = "too_good"
+    UNCOMPETITIVE = "uncompetitive"
+    TOO_BAD = "too_bad"
+
+
+ANOMALOUS = frozenset({Code.SLIP, Code.TOO_GOOD, Code.TOO_BAD})
+
+
+class HoldCode(StrEnum):
+    """Why a pair is held."""
+
+    JUMP = "jump"
+    NO_AGREEMENT = "no_agreement"
+    UNVERIFIED = "unverified"
+
+
+@dataclass(frozen=True)
+class RatedQuote:
+    """A quote as it is judged: `rate` is units of to_coin for one of from_coin."""
+
+    service_id: str
+    rate: Decimal
+    asked_at: datetime
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A pair that nobody may convert until its rate is confirmed. `rate` is what the quotes say, to show."""
+
+    code: HoldCode
+    since: datetime
+    rate: Decimal | None
+
+    def is_due(self, stage: timedelta, now: datetime) -> bool:
+        """Whether it has stood as long as `HOLD_ALERTS` or `HOLD_IS_REVIEWED`."""
+        return now - self.since >= stage
+
+
+@dataclass(frozen=True)
+class PairState:
+    """What is remembered of a pair from round to round."""
+
+    history: History | None = None
+    hold: Hold | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one quote, why, and whether it counts against its service."""
+
+    service_id: str
+    code: Code
+    text: str
+    strike: bool = False
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A judged round. `state` is what to remember of the pair from now on."""
+
+    verdicts: tuple[Verdict, ...]
+    reference: Decimal | None
+    tolerance: Decimal
+    state: PairState
+
+    @property
+    def accepted(self) -> frozenset[str]:
+        """The services whose quotes may be chosen."""
+        return frozenset(one.service_id for one in self.verdicts if one.code is Code.ACCEPTED)
+
+
+def rate_of(quote: Quote) -> Decimal:
+    """The rate to judge: what the receiver gets plus the fixed fees, for one unit of from_coin."""
+    fixed = sum((fee.amount for fee in quote.fees if fee.kind in _FIXED_FEES), Decimal(0))
+    return EXACT.divide(EXACT.add(quote.net, fixed), quote.request.amount)
+
+
+def malformed(quote: Quote, asked: QuoteRequest) -> str:
+    """Why a quote cannot be an answer to what was asked; empty when it can."""
+    if quote.request != asked:
+        return "answers another pair or amount"
+    amounts = (quote.gross, quote.net, *(fee.amount for fee in quote.fees))
+    if not all(one.is_finite() and (not one or one.adjusted() < MAX_DIGITS) for one in amounts):
+        return "has a figure that is no amount"
+    if quote.net <= 0:
+        return "leaves nothing for the receiver"
+    return "promises more than its gross" if quote.net > quote.gross else ""
+
+
+def judge(
+    quotes: Sequence[RatedQuote],
+    state: PairState,
+    quarantined: Collection[str],
+    now: datetime,
+    *,
+    allow_unverified: bool = False,
+) -> Judgement:
+    """Judge a round of quotes for one pair, one quote of each service.
+
+    Quarantined services are judged but have no vote. `allow_unverified` lets a lone quote pass that neither another
+    service nor history can confirm.
+    """
+    history = state.history if state.history is not None and state.history.is_usable(now) else None
+    width = tolerance(history)
+    refused = {one.service_id: found for one in quotes if (found := _refusal(one, history, now))}
+    rates = {one.service_id: one.rate for one in quotes if one.service_id not in refused}
+    voters = [rate for service_id, rate in rates.items() if service_id not in quarantined]
+    reference = _reference(voters, history)
+    if voters and reference is not None:
+        code = _doubt(voters, history, reference, state.hold)
+        code = None if code is HoldCode.UNVERIFIED and allow_unverified else code
+    elif any(refused[one][0] is Code.SLIP for one in refused.keys() - set(quarantined)):
+        code = HoldCode.JUMP
+    else:
+        code = None if state.hold is None else state.hold.code
+    hold = None if code is None else _held(state.hold, code, _median(voters) if voters else None, now)
+    witnessed = hold is None and reference is not None and _near(voters, reference, width) >= WITNESSES
+    verdicts = []
+    for one in quotes:
+        outcome = refused.get(one.service_id) or _place(one.rate, reference, width)
+        shadow = one.service_id in quarantined
+        verdicts.append(_verdict(one.service_id, outcome, hold, shadow=shadow, witnessed=witnessed))
+    learned = [rates[one.service_id] for one in verdicts if one.code is Code.ACCEPTED]
+    known = accept(history, _median(learned), now) if learned else state.history
+    return Judgement(tuple(verdicts), reference, width, PairState(known, hold))
+
+
+def confirm(state: PairState, rate: Decimal | None, now: datetime) -> PairState:
+    """An operator's word that the market is at `rate`, or where the quotes of the held pair say when it is None.
+
+    It ends the hold and begins history anew there: a witness for the next round, not a price.
+    """
+    if rate is None:
+        rate = None if state.hold is None else state.hold.rate
+    if rate is None:
+        return state
+    known = accept(None, rate, now)
+    return PairState(known if state.history is None else replace(known, variance=state.history.variance))
+
+
+def _refusal(quote: RatedQuote, history: History | None, now: datetime) -> tuple[Code, str] | None:
+    if not quote.rate.is_finite() or quote.rate <= 0 or abs(quote.rate.adjusted()) > MAX_DIGITS:
+        return Code.MALFORMED, f"{quote.rate} is no rate"
+    if abs(now - quote.asked_at) > FRESH:
+        return Code.STALE, f"asked {(now - quote.asked_at).total_seconds():.0f} s ago"
+    if quote.expires_at is not None and now >= quote.expires_at:
+        return Code.EXPIRED, "expired"
+    if history is not None and not history.last <= quote.rate * SLIP <= history.last * SLIP * SLIP:
+        return Code.SLIP, f"far from the last accepted rate, {plain(history.last)}"
+    return None
+
+
+def _reference(rates: Sequence[Decimal], history: History | None) -> Decimal | None:
+    """The median; an even number of quotes takes history as a further voter. One quote has only history beside it.
+
+    Of two that contradict each other the one near history survives, for two must agree with what this returns.
+    """
+    known = history.average if history is not None else None
+    if len(rates) < 2:
+        return known if known is not None else next(iter(rates), None)
+    return _median([*rates, known] if known is not None and len(rates) % 2 == 0 else rates)
+
+
+def _median(rates: Sequence[Decimal]) -> Decimal:
+    return midpoint(*_middle(rates))
+
+
+def _middle(rates: Sequence[Decimal]) -> tuple[Decimal, Decimal]:
+    """The two in the middle; twice the same one when the number is odd."""
+    ordered = sorted(rates)
+    return ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+
+
+def _doubt(
+    rates: Sequence[Decimal], history: History | None, reference: Decimal, before: Hold | None
+) -> HoldCode | None:
+    """Why this reference is not to be trusted, None when it is."""
+    known = [history.average] if history is not None else []
+    low, high = _middle(rates)
+    if not known and len(rates) > 1 and log_ratio(high, low) > tolerance(history):
+        return HoldCode.NO_AGREEMENT  # two halves contradict each other, and nothing says which is right
+    if _near([*rates, *known], reference, tolerance(history)) < WITNESSES:
+        return HoldCode.UNVERIFIED if len(rates) == 1 and not known else HoldCode.NO_AGREEMENT
+    if _near(rates, reference, AGREEMENT) >= AGREEING:
+        return None
+    if history is not None:
+        return HoldCode.JUMP if abs(log_ratio(reference, history.average)) > JUMP else None
+    # history grew too old while the pair was held: that alone does not make the new rate true
+    return HoldCode.JUMP if before is not None and before.code is HoldCode.JUMP else None
+
+
+def _held(before: Hold | None, code: HoldCode, rate: Decimal | None, now: datetime) -> Hold:
+    """The hold after a doubtful round. A jump stays a jump until it is confirmed or gone."""
+    if before is None:
+        return Hold(code, now, rate)
+    stays = before.code if before.code is HoldCode.JUMP else code
+    return replace(before, code=stays, rate=before.rate if rate is None else rate)
+
+
+def _place(rate: Decimal, reference: Decimal | None, width: Decimal) -> tuple[Code, str]:
+    """Where a rate lies. Too good is the dangerous side: it would draw all conversions to itself."""
+    if reference is None:
+        return Code.HELD, "nothing to compare it with"
+    distance = log_ratio(rate, reference)
+    text = (
+        f"{abs(distance) * 100:.2f} % {'above' if distance > 0 else 'below'} the reference, {width * 100:.2f} allowed"
+    )
+    if distance > width:
+        return Code.TOO_GOOD, text
+    if distance < -MAX_TOLERANCE:
+        return Code.TOO_BAD, text
+    return (Code.UNCOMPETITIVE if distance < -width else Code.ACCEPTED), text
+
+
+def _verdict(
+    service_id: str, outcome: tuple[Code, str], hold: Hold | None, *, shadow: bool, witnessed: bool
+) -> Verdict:
+    code, text = outcome
+    if code is Code.ACCEPTED and hold is not None:
+        return Verdict(service_id, Code.HELD, f"the pair is held: {hold.code}")
+    if code is Code.ACCEPTED and shadow:
+        return Verdict(service_id, Code.SHADOW, "in quarantine")
+    strike = code in ANOMALOUS and hold is None and not shadow and (witnessed or code is Code.SLIP)
+    return Verdict(service_id, code, text, strike)
+
+
+def _near(rates: Sequence[Decimal], reference: Decimal, width: Decimal) -> int:
+    """How many of these rates agree with the reference."""
+    return sum(abs(log_ratio(rate, reference)) <= width for rate in rates)

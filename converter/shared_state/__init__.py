@@ -1,0 +1,1 @@
+"""What the processes share through Redis: small, bounded, and rebuilt by itself when it is lost."""
