@@ -8,9 +8,8 @@ beside misspelling:
 * forms that services do not pay: MWEB, shielded and unified Zcash, whole Ergo scripts, witness versions above 1;
 * addresses from which nobody can spend, and a token's own contract.
 
-Bitcoin Cash is taken with `bitcoincash:` and without, since its checksum covers the prefix either way and services
-answer in both forms; Kaspa only with `kaspa:`, as its own software does. ETH must be in EIP-55 mixed case; Lightning is
-an invoice without amount, since what is paid is the quoted net.
+Bitcoin Cash is taken with `bitcoincash:` only, Kaspa only with `kaspa:`, as its own software does. ETH must be in
+EIP-55 mixed case; Lightning is an invoice without amount, since what is paid is the quoted net.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _ACCEPTED = {
     "ETH": "0x and 40 hex digits in EIP-55 mixed case",
     "ETC": "0x and 40 hex digits in EIP-55 mixed case",
     "LTC": "a mainnet address: L…, M… (not its old 3… form), ltc1q… or ltc1p…, with its checksum",
-    "BCH": "a mainnet cashaddr address: q… or p…, with or without bitcoincash: (not an old 1… or 3…)",
+    "BCH": "a mainnet cashaddr address: q… or p…, with bitcoincash: before it (not an old 1… or 3…)",
     "DOGE": "a mainnet address: D…, 9… or A…, with its checksum",
     "RVN": "a mainnet address: R… or r…, with its checksum",
     "XMR": "a mainnet address of 95 or 106 characters: 4… or 8…, with its checksum",

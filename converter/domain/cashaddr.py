@@ -1,7 +1,8 @@
 """Cashaddr, Bitcoin Cash's address format: a prefix, `:` and 5-bit words, of which the last eight are a checksum.
 
-The checksum covers the prefix, so that a text whose prefix was left out is checked against it all the same. Kaspa uses
-the same words and checksum for payloads of its own.
+The prefix belongs to an address: without it a text could be meant for another network. Services leave it out at times;
+`prefixed` puts it back, and the checksum, which covers it, then tells. Kaspa uses the same words and checksum for
+payloads of its own.
 
 Paid are `q…` (key hash) and `p…` (script hash) of 20 bytes. Refused, though the format knows them: 32-byte script
 hashes and the token forms `z…` and `r…`, which services do not pay. Capitals are refused too: one spelling is enough.
@@ -43,10 +44,17 @@ def decode(text: str, prefix: str) -> bytes:
     return bytes(regroup(words[:-_CHECKSUM_WORDS], 5, 8, pad=False))
 
 
+def prefixed(text: str) -> str:
+    """The whole address of one whose prefix may have been left out."""
+    return text if ":" in text else f"{PREFIX}:{text}"
+
+
 def check_cash_address(text: str) -> None:
-    """Check an address, with the prefix or without. ValueError says what is wrong."""
+    """Check an address. ValueError says what is wrong."""
     prefix, separator, words = text.rpartition(":")
-    if separator and prefix != PREFIX:
+    if not separator:
+        raise ValueError(f"does not say its network ({PREFIX}:)")
+    if prefix != PREFIX:
         raise ValueError("belongs to another network or coin")
     payload = decode(words, PREFIX)
     if payload[0] not in (_KEY_HASH, _SCRIPT_HASH) or len(payload) != 21:

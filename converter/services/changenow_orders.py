@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from converter.domain.cashaddr import prefixed
 from converter.domain.coins import Asset
 from converter.domain.errors import IntegrityMismatch, MalformedResponse, PairNotSupported
 from converter.domain.money import floor_unit
@@ -64,7 +65,7 @@ def order_of(ref: OrderRef, body: Any, amount_field: str, refund_address: str) -
         ref=ref,
         status=status,
         deposit=Deposit(
-            address=text(text(body["payinAddress"]).rpartition(":")[2]),  # `bitcoincash:` may stand before it
+            address=_whole(ref.request, text(body["payinAddress"])),
             amount=sendable(ref.request),
             memo=text(body["payinExtraId"]) if body.get("payinExtraId") else "",
             valid_until=_end(body.get("validUntil")),
@@ -128,3 +129,9 @@ def _code(asset: Asset) -> tuple[str, str]:
     if code is None:
         raise PairNotSupported("changenow", "order")
     return code
+
+
+def _whole(request: OrderRequest, address: str) -> str:
+    """A deposit address as we write it: a scheme may stand before it, and belongs there on Bitcoin Cash only."""
+    bare = address.rpartition(":")[2]
+    return prefixed(bare) if request.from_asset.network == "BCH" else bare

@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from converter.domain.cashaddr import prefixed
 from converter.domain.coins import Asset
 from converter.domain.errors import (
     AmountOutOfRange,
@@ -119,7 +120,7 @@ def order_of(ref: OrderRef, body: Any, refund_address: str) -> Order:
         ref=ref,
         status=status,
         deposit=Deposit(
-            address=text(text(body["addressFrom"]).rpartition(":")[2]),  # `bitcoincash:` may stand before it
+            address=_whole(request, text(body["addressFrom"])),
             amount=sendable(request),
             memo=_named(body, "extraIdFrom"),
             valid_until=end_of(body),
@@ -154,3 +155,9 @@ def refusal(operation: str, status: int, words: str) -> ServiceError:
     if re.search(r"\brate(_?id)?\b", words):
         return QuoteExpired("simpleswap", operation, code=str(status))
     return ServiceRejected("simpleswap", operation, code=str(status))
+
+
+def _whole(request: OrderRequest, address: str) -> str:
+    """A deposit address as we write it: a scheme may stand before it, and belongs there on Bitcoin Cash only."""
+    bare = address.rpartition(":")[2]
+    return prefixed(bare) if request.from_asset.network == "BCH" else bare

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from converter.domain.addresses import eip55
+from converter.domain.cashaddr import prefixed
 from converter.domain.coins import Asset
 from converter.domain.errors import PairNotSupported
 from converter.domain.money import floor_unit
@@ -89,7 +90,9 @@ def same_address(asset: Asset, told: str, ours: str) -> bool:
 
 
 def spelled(asset: Asset, address: str) -> str:
-    """An address as we write it: in EIP-55 mixed case on the EVM."""
+    """An address as we write it: in EIP-55 mixed case on the EVM, with its prefix on Bitcoin Cash."""
+    if asset.network == "BCH":
+        return prefixed(address)
     return eip55(address) if asset.network in _EVM else address
 
 

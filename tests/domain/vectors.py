@@ -114,8 +114,6 @@ GOOD = {
         "bitcoincash:qpm2qsznhks23z7629mms6s4cwef74vcwvy22gdx6a",
         "bitcoincash:qr95sy3j9xwd2ap32xkykttr4cvcu7as4y0qverfuy",
         "bitcoincash:ppm2qsznhks23z7629mms6s4cwef74vcwvn0h829pq",
-        "qpm2qsznhks23z7629mms6s4cwef74vcwvy22gdx6a",
-        "ppm2qsznhks23z7629mms6s4cwef74vcwvn0h829pq",
     ),
     "XMR": (
         "44AFFq5kSiGBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3XjrpDtQGv7SqSsaBYBb98uNbr2VBBEt7f2wfn3RVGQBEP3A",

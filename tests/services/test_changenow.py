@@ -12,7 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from converter.domain.coins import Asset
+from converter.domain.addresses import check_address
+from converter.domain.coins import Asset, asset
 from converter.domain.errors import (
     AmountOutOfRange,
     AuthenticationFailed,
@@ -40,6 +41,7 @@ ORDER_ID = "7c1e9a04b3f25d"
 KAS, ERG, LTC, ETC, RVN = (Asset(coin, coin, 8) for coin in ("KAS", "ERG", "LTC", "ETC", "RVN"))
 LTC_ADDRESS = "LUWPbpM43E2p7ZSh8cyTBEkvpHmr3cB8Ez"
 REFUND_ADDRESS = "0x8617E340B3D01FA5F11F306F4090FD50E238070D"
+CASH = "qpm2qsznhks23z7629mms6s4cwef74vcwvy22gdx6a"
 PAYIN = "0x52908400098527886E0F7030069857D2E4169EE7"
 
 
@@ -309,8 +311,17 @@ class TestChangeNow(ServiceContract):
             with pytest.raises(MalformedResponse):
                 print(value, self.find(self.service()))
 
+    @pytest.mark.parametrize("scheme", ["", "bitcoincash:"])
+    def test_a_cash_address_for_a_deposit_is_told_with_its_prefix(self, wire: Wire, scheme: str) -> None:
+        told = {"fromCurrency": "bch", "fromNetwork": "bch", "refundAddress": None, "payinAddress": scheme + CASH}
+        wire.answers("order", self.recorded("order_created").but(told))
+        ordered = replace(self.order_request, from_asset=asset("BCH"))
+        order = self.service().place_order(ordered, Deadline.after(5))
+        assert order.deposit is not None
+        assert order.deposit.address == check_address(asset("BCH"), f"bitcoincash:{CASH}")
+
     def test_a_deposit_address_is_told_without_the_name_of_its_chain(self, wire: Wire) -> None:
-        wire.answers("order", self.recorded("order_created").but({"payinAddress": f"bitcoincash:{PAYIN}"}))
+        wire.answers("order", self.recorded("order_created").but({"payinAddress": f"ethereum:{PAYIN}"}))
         order = self.execute(self.service(), "order")
         assert order.deposit is not None
         assert order.deposit.address == PAYIN

@@ -12,7 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from converter.domain.coins import Asset
+from converter.domain.addresses import check_address
+from converter.domain.coins import Asset, asset
 from converter.domain.errors import (
     AmountOutOfRange,
     ConverterError,
@@ -44,6 +45,7 @@ from tests.services.recorded import Recorded
 from tests.services.wire import Wire
 
 ORDER_ID = "k7wq0z3n5t1x8v2m"
+CASH = "qpm2qsznhks23z7629mms6s4cwef74vcwvy22gdx6a"
 PAYIN = "0x52908400098527886E0F7030069857D2E4169EE7"
 UPPER = "BC1QAR0SRRR7XFKVY5L643LYDNW9RE59GTZZWF5MDQ"
 USDT, TRON_USDT, KAS, ERG = (
@@ -327,6 +329,20 @@ class TestSimpleSwap(ServiceContract):
             with pytest.raises(ConverterError) as caught:
                 self.execute(self.service(), "order")
             assert policy_of(caught.value).outcome is Outcome.UNKNOWN
+
+    @pytest.mark.parametrize("scheme", ["", "bitcoincash:"])
+    def test_a_cash_address_for_a_deposit_is_told_with_its_prefix(self, wire: Wire, scheme: str) -> None:
+        told = {
+            "result.tickerFrom": "bch",
+            "result.networkFrom": "bch",
+            "result.userRefundAddress": None,
+            "result.addressFrom": scheme + CASH,
+        }
+        wire.answers("order", self.recorded("order_created").but(told))
+        ordered = replace(self.order_request, from_asset=asset("BCH"))
+        order = self.service().place_order(ordered, Deadline.after(5))
+        assert order.deposit is not None
+        assert order.deposit.address == check_address(asset("BCH"), f"bitcoincash:{CASH}")
 
     def test_the_prefix_of_a_deposit_address_is_taken_off(self, wire: Wire) -> None:
         wire.answers("order", self.recorded("order_created").but({"result.addressFrom": f"ethereum:{PAYIN}"}))
