@@ -6,4 +6,19 @@ BEAT_SCHEDULE = {
         "schedule": 1.0,
         "options": {"queue": "maintenance", "expires": 5.0},
     },
+    "health": {
+        "task": "services.check_all",
+        "schedule": 10.0,
+        "options": {"queue": "maintenance", "expires": 10.0},
+    },
+    "shadow-quotes": {
+        "task": "rates.shadow",
+        "schedule": 30.0,
+        "options": {"queue": "maintenance", "expires": 30.0},
+    },
+    "keep-rates": {
+        "task": "rates.keep",
+        "schedule": 60.0,
+        "options": {"queue": "maintenance", "expires": 60.0},
+    },
 }

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property, partial
 
+from converter.asking import Asking
+from converter.checking import Checking
 from converter.desk import Desk, Timing
 from converter.domain.coins import Asset, assets
 from converter.domain.errors import ConfigurationError
@@ -19,6 +21,7 @@ from converter.execution import Execution
 from converter.guard import GuardedService
 from converter.ledger.counters import SqlCounter
 from converter.ledger.repository import SqlLedger, open_ledger
+from converter.operating import Operating
 from converter.planning import Planning
 from converter.ports import ConversionService, Counter, KeyStore, Wallet
 from converter.quoting import Quoting
@@ -30,6 +33,8 @@ from converter.services import REGISTRY, make_service, service_class
 from converter.services.base import ServiceSettings
 from converter.settings import Service, Settings, WalletSettings, environment, load_settings
 from converter.settlement import Settlement
+from converter.shadowing import Shadowing
+from converter.sharing import Commons, build_commons, caps
 from converter.surveying import Entry, Surveying
 from converter.sweeping import Sweeping
 from converter.wallets.bitcoind import BitcoindWallet
@@ -51,6 +56,7 @@ class Engine:
     settings: Settings
     desk: Desk
     ledger: SqlLedger
+    commons: Commons
 
     @cached_property
     def planning(self) -> Planning:
@@ -60,7 +66,29 @@ class Engine:
     @cached_property
     def quoting(self) -> Quoting:
         """Ask one service."""
-        return Quoting(self.desk)
+        return Quoting(self.desk, self.asking)
+
+    @cached_property
+    def asking(self) -> Asking:
+        """Calls for quotes."""
+        return Asking(self.settings.multi_service.quote_freshness)
+
+    @cached_property
+    def checking(self) -> Checking:
+        """Health and recovery."""
+        return Checking(self.desk)
+
+    @cached_property
+    def shadowing(self) -> Shadowing:
+        """Shadow quotes."""
+        return Shadowing(self.desk, self.asking)
+
+    def keep_rates(self) -> int:
+        """Keep what is remembered of rates in the ledger; returns how many states."""
+        rows = self.desk.shared.rates.snapshot()
+        with self.ledger.begin() as work:
+            work.memory.keep_rates(rows)
+        return len(rows)
 
     @cached_property
     def selecting(self) -> Selecting:
@@ -95,6 +123,10 @@ def routing_policy(settings: Settings) -> RoutingPolicy:
         auto_failover=given.auto_failover,
         always_use_best_rate=given.always_use_best_rate,
         max_rate_difference=given.max_rate_difference,
+        allow_unverified=given.allow_unverified,
+        adaptive_shadow=given.adaptive_shadow,
+        emergency_after=given.emergency_after,
+        caps=caps(settings),
     )
 
 
@@ -116,8 +148,10 @@ def build_engine(settings: Settings | None = None, keys: KeyStore | None = None)
     policy = routing_policy(settings)
     ledger = open_ledger(settings.ledger)
     make = partial(_service, settings, keys, counter=SqlCounter(ledger.engine))
+    commons = build_commons(settings, policy.services)
+    bulletin = commons.desk.bulletin
     services = {
-        one.service_id: GuardedService(service, one.max_failures, one.recovery_time)
+        one.service_id: GuardedService(service, commons.breakers[one.service_id], commons.limiter, bulletin)
         for one in policy.services
         if (service := make(one.service_id)) is not None
     }
@@ -126,8 +160,17 @@ def build_engine(settings: Settings | None = None, keys: KeyStore | None = None)
         Timing(), lease=engine.lease, quoting=engine.quoting, poll=engine.poll, poll_limit=engine.poll_limit
     )
     owner = f"{socket.gethostname()}:{os.getpid()}:{threading.get_native_id()}"
-    desk = Desk(ledger, services, _wallets(settings, keys), policy, owner, timing)
-    return Engine(settings, desk, ledger)
+    desk = Desk(ledger, services, _wallets(settings, keys), policy, owner, commons.desk, timing)
+    with ledger.begin() as work:
+        kept = work.memory.rates()
+    commons.desk.rates.reload(kept, ledger.now())
+    return Engine(settings, desk, ledger, commons)
+
+
+def build_operating(settings: Settings) -> Operating:
+    """What an operator may do to services and rates; needs no keys."""
+    commons = build_commons(settings, routing_policy(settings).services)
+    return Operating(open_ledger(settings.ledger, migrate=True), commons.breakers, commons.desk.rates)
 
 
 def missing_keys(settings: Settings, keys: KeyStore) -> dict[str, list[str]]:

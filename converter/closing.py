@@ -22,7 +22,7 @@ class Closing:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    def complete(self, conversion: Conversion, attempt: Attempt, order: Order) -> Next | None:
+    def complete(self, conversion: Conversion, attempt: Attempt, order: Order) -> None:
         """The payout is final."""
         with self._desk.ledger.begin() as work:
             work.attempts.move(conversion, attempt, AttemptState.SETTLED)
@@ -42,7 +42,6 @@ class Closing:
                 txid=order.txid,
                 reason=_shortfall(attempt, order),
             )
-        return None
 
     def free(self, conversion: Conversion, attempt: Attempt, error: str, *, refused: bool = True) -> Next | None:
         """The attempt is proven not executed: another service may be attempted.

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from converter.bulletin import Bulletin
 from converter.domain.coins import Asset
 from converter.domain.conversions import Attempt, Conversion
 from converter.domain.orders import OperationKind, OrderRequest
 from converter.domain.policy import RoutingPolicy
 from converter.guard import GuardedService
-from converter.ports import Ledger, Wallet
+from converter.ports import Adaptive, Ledger, RateMemory, Turns, Wallet
 
 
 class Next(StrEnum):
@@ -47,6 +48,16 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """What this process shares with the others, and what it has to tell."""
+
+    turns: Turns
+    rates: RateMemory
+    adaptive: Adaptive
+    bulletin: Bulletin
+
+
+@dataclass(frozen=True)
 class Desk:
     """The wired parts. `owner` names this process in claims."""
 
@@ -56,6 +67,7 @@ class Desk:
     """By network of the from_coin."""
     policy: RoutingPolicy
     owner: str
+    shared: Shared
     timing: Timing = field(default_factory=Timing)
 
     def policy_of(self, conversion: Conversion) -> RoutingPolicy:

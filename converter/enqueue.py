@@ -44,6 +44,10 @@ def celery_settings(redis_url: str) -> dict[str, Any]:
         "task_routes": {
             "rates.query": {"queue": "rates"},  # many and short: they must not wait behind executions
             "conversions.sweep": {"queue": "maintenance"},
+            "services.check": {"queue": "maintenance"},
+            "services.check_all": {"queue": "maintenance"},
+            "rates.shadow": {"queue": "maintenance"},
+            "rates.keep": {"queue": "maintenance"},
         },
         "task_serializer": "json",  # ids only; nothing in a message can be executed or unpickled
         "result_serializer": "json",

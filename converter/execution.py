@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 
+from converter.choosing import Bench, Choice, Choosing
 from converter.desk import Desk, Next
 from converter.domain import events
+from converter.domain.adaptive import Ending
 from converter.domain.conversions import Attempt, AttemptState, Conversion, OperationState, State
 from converter.domain.errors import ClaimLost, Outcome, policy_of
 from converter.domain.events import Event
 from converter.domain.money import plain
 from converter.domain.policy import backoff
-from converter.domain.quotes import Quote, QuoteRow
+from converter.domain.seats import EMERGENCY_TIER
 from converter.ports import Work
+from converter.seating import Seating
 from converter.sending import Prepared, Sending, Sent
 from converter.settlement import Settlement
-
-
-@dataclass(frozen=True)
-class _Bench:
-    """What may still be attempted in this round."""
-
-    rows: list[QuoteRow]
-    attempts: list[Attempt]
 
 
 class Execution:
@@ -33,6 +27,8 @@ class Execution:
         self._desk = desk
         self._sending = sending
         self._settlement = settlement
+        self._choosing = Choosing(desk)
+        self._seating = Seating(desk)
 
     def execute(self, conversion_id: str) -> Next | None:
         """Attempt the ranked quotes one after the other until one is accepted or its outcome is unknown.
@@ -50,19 +46,28 @@ class Execution:
             return None  # another owner goes on; whatever we know, the service knows too
 
     def _attempt_all(self, conversion: Conversion) -> Next | None:
+        passed_over: dict[str, str] = {}
         while True:
             with self._desk.ledger.begin() as work:
                 attempts = work.attempts.of(conversion.id)
                 open_attempt = next((one for one in attempts if one.is_open), None)
                 rows = work.quotes.of_round(conversion.id, conversion.round)
-                quote = None if open_attempt else self._candidate(work, conversion, _Bench(rows, attempts))
-                if open_attempt is None and quote is None:
-                    return self._exhausted(work, conversion, attempts)
-                if quote is not None:
-                    conversion, prepared = self._prepare(work, conversion, attempts, quote)
+                bench = Bench(rows, attempts, work.now())
             if open_attempt is not None:
                 return self._settlement.resume(conversion, open_attempt)
-            sent = self._sending.place(conversion, prepared)
+            choice = self._choosing.next(conversion, bench, passed_over)
+            with self._desk.ledger.begin() as work:
+                if choice is None:
+                    return self._exhausted(work, conversion, bench, passed_over)
+                objection = self._seating.exposure(work, conversion, choice.quote.service_id)
+                if not objection:
+                    conversion, prepared = self._prepare(work, conversion, attempts, choice)
+            if objection:
+                self._desk.services[choice.quote.service_id].leave(choice.leave)
+                passed_over[choice.quote.service_id] = objection
+                continue
+            sent = self._sending.place(conversion, prepared, choice.leave)
+            self._desk.shared.adaptive.note(choice.quote.service_id, _ENDINGS[sent.outcome])
             if sent.outcome is not Outcome.NOT_EXECUTED:
                 return self._settlement.after_send(conversion, prepared, sent)
             try:
@@ -72,25 +77,10 @@ class Execution:
                 self._sending.keep_proof(prepared, str(sent.error or "not sent in time"))
                 raise
 
-    def _candidate(self, work: Work, conversion: Conversion, bench: _Bench) -> Quote | None:
-        """The best quote of the round that is still good and whose service has not been attempted for it."""
-        policy = self._desk.policy_of(conversion)
-        asked = min((row.asked_at for row in bench.rows), default=work.now())
-        tried = {one.service_id for one in bench.attempts if one.created_at >= asked}
-        if len(tried) >= policy.max_attempts:
-            return None
-        ranked = sorted((row for row in bench.rows if row.rank is not None), key=lambda row: row.rank or 0)
-        for row in ranked:
-            quote = row.quote
-            if quote is None or quote.is_expired(work.now()) or row.service_id in tried:
-                continue
-            if row.service_id in self._desk.services and self._desk.services[row.service_id].admits("execute"):
-                return quote
-        return None
-
     def _prepare(
-        self, work: Work, conversion: Conversion, attempts: list[Attempt], quote: Quote
+        self, work: Work, conversion: Conversion, attempts: list[Attempt], choice: Choice
     ) -> tuple[Conversion, Prepared]:
+        quote = choice.quote
         previous = attempts[-1].service_id if attempts else None
         failing_over = previous is not None and previous != quote.service_id
         conversion = work.conversions.move(
@@ -105,6 +95,9 @@ class Execution:
         prepared = self._sending.prepare_attempt(work, conversion, len(attempts) + 1, quote)
         payload = {"serviceId": quote.service_id, "attempt": prepared.attempt.number, "net": plain(quote.net)}
         work.outbox.add(Event(events.CONVERSION_EXECUTING, payload, conversion.id))
+        place = self._desk.policy_of(conversion).place_of(quote.service_id)
+        if place is not None and place.tier == EMERGENCY_TIER:
+            work.outbox.add(Event(events.EMERGENCY_ACTIVATED, payload, conversion.id))
         return conversion, prepared
 
     def _refused(self, conversion: Conversion, prepared: Prepared, sent: Sent) -> bool:
@@ -118,16 +111,31 @@ class Execution:
                 failures = work.quotes.recent_failures(attempt.service_id) + 1
                 payload = {"serviceId": attempt.service_id, "failures": failures, "operation": "execute"}
                 work.outbox.add(Event(events.SERVICE_FAILURE, payload, conversion.id))
+            self._desk.shared.bulletin.write(work)
             if self._desk.policy_of(conversion).auto_failover:
                 return True
             work.outbox.add(Event(events.CONVERSION_FAILED, {"reason": error}, conversion.id))
             work.conversions.move(conversion, State.FAILED, reason=error)
             return False
 
-    def _exhausted(self, work: Work, conversion: Conversion, attempts: list[Attempt]) -> Next | None:
+    def _exhausted(self, work: Work, conversion: Conversion, bench: Bench, passed_over: dict[str, str]) -> Next | None:
         """Nobody is left in this round: ask again, at once at first, then with growing pauses."""
-        reason = attempts[-1].error if attempts else "the quotes expired before they were attempted"
+        attempts = bench.attempts
+        reasons = [attempts[-1].error] if attempts else []
+        reasons += [f"{service_id}: {text}" for service_id, text in passed_over.items()]
+        reason = "; ".join(reasons) or "the quotes expired before they were attempted"
+        if bench.tried:
+            payload = {"from": attempts[-1].service_id, "reason": reason, "tried": sorted(bench.tried)}
+            work.outbox.add(Event(events.FAILOVER_FAILED, payload, conversion.id))
         rounds = max(0, conversion.round - 3)
         pause = backoff(rounds - 1) if rounds else timedelta(0)
         work.conversions.move(conversion, State.WAITING, due_at=work.now() + pause, reason=f"asking again: {reason}")
         return None if pause else Next.START
+
+
+_ENDINGS = {
+    Outcome.EXECUTED: Ending.ACCEPTED,
+    Outcome.PENDING: Ending.ACCEPTED,
+    Outcome.NOT_EXECUTED: Ending.REFUSED,
+    Outcome.UNKNOWN: Ending.UNKNOWN,
+}

@@ -1,98 +1,191 @@
-"""Wraps any service with breakers, timing and the integrity check: written once, not once per service.
+"""Wraps any service with breakers, limits, timing and the integrity check: written once, not once per service.
 
-Two breakers per service, for quotes and for executions, each per process. A breaker never says whether money moved:
-its refusal is raised before the call and is the only error of its own; the call's result or error passes unchanged.
-Look-ups are never refused: what was sent must be settled even at a service that takes nothing new.
+Two breakers per service, for quotes and for executions. Neither says whether money moved: a refusal comes before the
+call, as BreakerRefused or LimiterRefused, and the call's own result or error passes unchanged. Quotes never probe: the
+half-open permit of the quote breaker is the health check's. Leave for an operation that may move money is asked for
+before the operation exists (`enter`), and handed back with its end.
+
+What was sent must be settled even at a service that takes nothing new: look-ups and later steps are not refused by the
+breaker, but how they end is told to it. Look-ups keep to the limits; a later step asks `pause_before` first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from types import TracebackType
+from typing import Self, TypeVar
 
-import pybreaker
-
+from converter.bulletin import Bulletin
+from converter.domain.breakers import BreakerState, Verdict, verdict_of
 from converter.domain.coins import Asset
-from converter.domain.errors import BreakerRefused, IntegrityMismatch, policy_of
+from converter.domain.errors import BreakerRefused, IntegrityMismatch, LimiterRefused, RateLimited
 from converter.domain.orders import Capabilities, Order, OrderRef, OrderRequest
+from converter.domain.permits import Permit, Transition
 from converter.domain.quotes import Quote, QuoteRequest, net_of
-from converter.ports import ConversionService, Deadline
+from converter.ports import Breaker, ConversionService, Deadline, RateLimiter
 
 T = TypeVar("T")
 
+HOLD_SECONDS = 60.0
+"""After a 429 that does not say for how long."""
 
-def _is_neutral(error: BaseException) -> bool:
-    return not policy_of(error).counts_against_breaker
+
+@dataclass(frozen=True)
+class Leave:
+    """Leave for one operation that may move money. One that is never used runs out by itself."""
+
+    permit: Permit
+
+
+class _Ending:
+    """Around a call: tells how it ended. The result or error passes unchanged."""
+
+    def __init__(self) -> None:
+        self.tell: Callable[[Verdict, timedelta], None] = lambda verdict, elapsed: None  # noqa: ARG005
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        elapsed = timedelta(seconds=time.monotonic() - self._began)
+        self.tell(Verdict.GOOD if error is None else verdict_of(error), elapsed)
 
 
 class GuardedService:
-    """A service with its breakers. Same methods, same errors, plus BreakerRefused before a call."""
+    """A service with its breakers and limits. Same methods, same errors, plus our own refusals before a call.
 
-    def __init__(self, service: ConversionService, max_failures: int, recovery_time: timedelta) -> None:
-        self._service = service
-        self._breakers = {
-            operation: pybreaker.CircuitBreaker(
-                fail_max=max_failures,
-                reset_timeout=recovery_time.total_seconds(),
-                exclude=[_is_neutral],
-                name=f"{service.capabilities.service_id}:{operation}",
-                throw_new_error_on_trip=False,
-            )
-            for operation in ("quote", "execute")
-        }
+    `breakers` has one for `quote` and one for `execute`; their transitions go to the bulletin.
+    """
+
+    def __init__(
+        self, service: ConversionService, breakers: Mapping[str, Breaker], limiter: RateLimiter, bulletin: Bulletin
+    ) -> None:
+        self.breakers = breakers
+        self.service = service
+        self._limiter = limiter
+        self._bulletin = bulletin
 
     @property
     def capabilities(self) -> Capabilities:
         """What the service can do."""
-        return self._service.capabilities
+        return self.service.capabilities
 
     @property
     def service_id(self) -> str:
         """The service's one word."""
-        return self._service.capabilities.service_id
+        return self.service.capabilities.service_id
 
     def supports(self, from_asset: Asset, to_asset: Asset) -> bool:
         """Whether it converts this pair at all."""
-        return self._service.supports(from_asset, to_asset)
+        return self.service.supports(from_asset, to_asset)
 
-    def admits(self, operation: str) -> bool:
-        """Whether the breaker of `quote` or `execute` lets a call through now."""
-        breaker = self._breakers[operation]
-        if breaker.current_state != pybreaker.STATE_OPEN:
-            return True
-        opened_at = breaker._state_storage.opened_at  # noqa: SLF001  pybreaker has no public reader of it
-        return opened_at is None or datetime.now(UTC) >= opened_at + timedelta(seconds=breaker.reset_timeout)
+    def pause_before(self, operation: str) -> timedelta:
+        """How long our own limit wants `operation` to wait; counts nothing."""
+        seconds = self._limiter.look(self.service_id, operation).retry_after
+        return timedelta(seconds=seconds)
+
+    def enter(self) -> Leave:
+        """Ask to place an order. Raises BreakerRefused, LimiterRefused; nothing is prepared before this."""
+        admission = self.breakers["execute"].admit()
+        self.note("execute", admission.transition)
+        if admission.permit is None:
+            raise BreakerRefused(self.service_id, "execute")
+        try:
+            self._count("order")
+        except LimiterRefused:
+            self._report("execute", admission.permit, Verdict.NEUTRAL, timedelta(0))
+            raise
+        return Leave(admission.permit)
+
+    def leave(self, unused: Leave) -> None:
+        """Hand back a leave that was not used."""
+        self._report("execute", unused.permit, Verdict.NEUTRAL, timedelta(0))
 
     def quote(self, request: QuoteRequest, deadline: Deadline) -> Quote:
         """Price a conversion; an offer that answers another question is refused."""
-        quote = self._through("quote", lambda: self._service.quote(request, deadline))
-        honest = quote.request == request and quote.service_id == self.service_id
-        if not honest or quote.net > quote.gross or quote.net > net_of(quote.gross, quote.fees, request.to_asset):
-            raise IntegrityMismatch(self.service_id, "quote", detail="the offer does not fit the request")
-        return quote
+        permit = self._permit("quote")
+        if permit is None:
+            raise BreakerRefused(self.service_id, "quote")
+        self._count("quote")
 
-    def place_order(self, order: OrderRequest, deadline: Deadline) -> Order:
-        """Place the order. May move money."""
-        return self._through("execute", lambda: self._service.place_order(order, deadline))
+        def priced() -> Quote:
+            return checked(self.service.quote(request, deadline), request, self.service_id)
+
+        return self._reported("quote", permit, priced)
+
+    def place_order(self, order: OrderRequest, deadline: Deadline, leave: Leave | None = None) -> Order:
+        """Place the order. May move money. Without leave it is a repeat of what was sent before."""
+        permit = leave.permit if leave is not None else self._permit("execute")
+        return self._reported("execute", permit, lambda: self.service.place_order(order, deadline))
 
     def advance_order(self, order: Order, deadline: Deadline) -> Order:
-        """Take the next step. Moves money. Not refused by the breaker: the conversion is bound to this service."""
-        return self._service.advance_order(order, deadline)
+        """Take the next step. Moves money. Never refused: the conversion is bound to this service."""
+        permit = self._permit("execute")
+        self._limiter.admit(self.service_id, "advance")
+        return self._reported("execute", permit, lambda: self.service.advance_order(order, deadline))
 
     def find_order(self, ref: OrderRef, deadline: Deadline) -> Order | None:
-        """Look an order up; never refused."""
-        return self._service.find_order(ref, deadline)
+        """Look an order up. Raises LimiterRefused when it was asked too often."""
+        self._count("find")
+        return self._heard(lambda: self.service.find_order(ref, deadline))
 
     def check_health(self, deadline: Deadline) -> None:
-        """Ask whether it is fit for use; never refused."""
-        self._service.check_health(deadline)
+        """Ask whether it is fit for use. Raises LimiterRefused when it was asked too often."""
+        self._count("health")
+        self._heard(lambda: self.service.check_health(deadline))
 
-    def _through(self, operation: str, call: Callable[[], T]) -> T:
-        # `calling()` does not hold the breaker's lock during the call. Errors of the call pass unchanged
-        # (throw_new_error_on_trip is off), so a CircuitBreakerError can only come from before it.
+    def _permit(self, operation: str) -> Permit | None:
+        """A permit of a closed breaker, None of any other."""
+        admission = self.breakers[operation].admit(may_probe=False)
+        self.note(operation, admission.transition)
+        return admission.permit
+
+    def _count(self, operation: str) -> None:
+        admission = self._limiter.admit(self.service_id, operation)
+        if not admission.admitted:
+            raise LimiterRefused(self.service_id, operation, detail=f"our limit, {admission.retry_after:.1f} s")
+
+    def _reported(self, operation: str, permit: Permit | None, call: Callable[[], T]) -> T:
+        """The call, its end told to the breaker whatever it is."""
+        with _Ending() as ending:
+            if permit is not None:
+                ending.tell = lambda verdict, elapsed: self._report(operation, permit, verdict, elapsed)
+            return self._heard(call)
+
+    def _heard(self, call: Callable[[], T]) -> T:
+        """The call; a service that says "too often" is left alone for as long as it says."""
         try:
-            with self._breakers[operation].calling():
-                return call()
-        except pybreaker.CircuitBreakerError as error:
-            raise BreakerRefused(self.service_id, operation) from error
+            return call()
+        except RateLimited as error:
+            after = error.retry_after
+            self._limiter.hold(self.service_id, HOLD_SECONDS if after is None else float(after))
+            raise
+
+    def _report(self, operation: str, permit: Permit, verdict: Verdict, elapsed: timedelta) -> None:
+        self.note(operation, self.breakers[operation].report(permit, verdict, elapsed))
+
+    def note(self, operation: str, transition: Transition | None) -> None:
+        """Put a breaker's change of state on the bulletin."""
+        if transition is not None:
+            self._bulletin.note(self.service_id, operation, transition)
+
+
+def checked(quote: Quote, request: QuoteRequest, service_id: str) -> Quote:
+    """The offer, if it answers what was asked. Raises IntegrityMismatch."""
+    honest = quote.request == request and quote.service_id == service_id
+    if not honest or quote.net > quote.gross or quote.net > net_of(quote.gross, quote.fees, request.to_asset):
+        raise IntegrityMismatch(service_id, "quote", detail="the offer does not fit the request")
+    return quote
+
+
+def may_be_asked(guard: GuardedService) -> str:
+    """Why the service may not be asked for a quote that leads to an execution now; empty when it may."""
+    if guard.breakers["quote"].snapshot().state is not BreakerState.CLOSED:
+        return "its breaker is open"
+    if not guard.breakers["execute"].snapshot().admits:
+        return "its breaker for executions is open"
+    return ""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from decimal import Decimal
 
 from converter.desk import Desk
-from converter.domain import events
-from converter.domain.conversions import Attempt, AttemptState, Conversion, State
+from converter.domain import conditions, events
+from converter.domain.conversions import Conversion, State
 from converter.domain.errors import NoServiceAvailable
 from converter.domain.events import Event
-from converter.domain.policy import RoutingPolicy, ServicePolicy, backoff
-from converter.domain.routing import by_weight, whom_to_ask
+from converter.domain.policy import RoutingPolicy, backoff
+from converter.domain.routing import Place, by_turns, whom_to_ask
+from converter.domain.seats import Bar, Seat, eligible, tier_in_use
 from converter.ports import Work
 from converter.quoting import is_refusal
+from converter.seating import Outlook, Seating
 
 _PLANNED = (State.RECEIVED, State.WAITING, State.QUOTING)
 
@@ -32,6 +36,7 @@ class Planning:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._seating = Seating(desk)
 
     def start(self, conversion_id: str) -> Plan | None:
         """Open the next round, or let the conversion wait when nobody is eligible. None: nothing is to be asked.
@@ -40,72 +45,85 @@ class Planning:
         """
         with self._desk.ledger.begin() as work:
             seen = work.conversions.get(conversion_id)
-            if seen.state is State.QUOTING and seen.due_at is not None and seen.due_at > work.now():
+            if seen.state not in _PLANNED or not _is_due(seen, work):
                 return None
+        outlook = self._seating.outlook(seen)
+        with self._desk.ledger.begin() as work:
             conversion = work.conversions.claim(conversion_id, self._desk.owner, self._desk.timing.lease, _PLANNED)
             if conversion is None:
                 return None
-            if conversion.state is State.QUOTING and conversion.due_at is not None and conversion.due_at > work.now():
+            if not _is_due(conversion, work):
                 # Another start opened this round between our look and our claim.
                 work.conversions.move(conversion, State.QUOTING)
                 return None
-            policy = self._desk.policy_of(conversion)
-            attempts = work.attempts.of(conversion_id)
-            try:
-                rows = work.quotes.of_round(conversion_id, conversion.round)
-                declined = {row.service_id for row in rows if is_refusal(row)}
-                groups = self._groups(conversion, policy, (attempts, declined), work.now())
-            except NoServiceAvailable as error:
-                wait(work, conversion, str(error))
-                return None
-            moved = work.conversions.move(
-                conversion,
-                State.QUOTING,
-                round=conversion.round + 1,
-                due_at=work.now() + self._desk.timing.quoting,
-                reason="",
-            )
-        return Plan(conversion_id, moved.round, groups)
+            return self._open(work, conversion, outlook)
 
-    def _groups(
-        self, conversion: Conversion, policy: RoutingPolicy, before: tuple[list[Attempt], set[str]], now: datetime
-    ) -> tuple[tuple[str, ...], ...]:
-        (attempts, declined), reasons = before, dict[str, str]()
-        eligible = []
-        ended = (AttemptState.NOT_EXECUTED, AttemptState.REFUNDED)
-        recent = [one for one in attempts if one.state in ended and one.refused]
-        refused = {one.service_id for one in recent if now - one.updated_at < policy.refused_for}
-        for place in policy.services:
-            if place.service_id not in self._desk.services:
-                continue
-            reason = "refused just now" if place.service_id in refused else self._objection(place, conversion)
-            if reason:
-                reasons[place.service_id] = reason
-            else:
-                eligible.append((place.service_id, place.tier, place.weight))
-        if not eligible:
-            raise NoServiceAvailable(reasons)
-        # Who declined to quote in the last round makes room for the others, and fills what they leave free.
-        limit, places = policy.max_parallel_requests, by_weight(eligible)
-        willing = whom_to_ask([place for place in places if place.service_id not in declined], limit)
-        others = whom_to_ask([place for place in places if place.service_id in declined], limit - len(willing))
-        asked = [place.service_id for place in (*willing, *others)]
-        return tuple((one,) for one in asked) if policy.parallel_queries else (tuple(asked),)
+    def _open(self, work: Work, conversion: Conversion, outlook: Outlook) -> Plan | None:
+        seats = self._seating.seats(work, conversion, outlook, work.attempts.of(conversion.id))
+        tell_tier(work, conversion, seats)
+        if not eligible(seats):
+            reasons = {seat.service_id: seat.objection.text for seat in seats if seat.objection is not None}
+            wait(work, conversion, str(NoServiceAvailable(reasons)))
+            return None
+        rows = work.quotes.of_round(conversion.id, conversion.round)
+        declined = {row.service_id for row in rows if is_refusal(row)}
+        policy = self._desk.policy_of(conversion)
+        places = _places(eligible(seats), outlook)
+        asked = _asked(places, declined, policy)
+        moved = work.conversions.move(
+            conversion,
+            State.QUOTING,
+            round=conversion.round + 1,
+            due_at=work.now() + self._desk.timing.quoting,
+            reason="",
+        )
+        turns = {place.service_id: place.turn for place in places}
+        facts = [seat.facts(turns.get(seat.service_id), asked=seat.service_id in asked) for seat in seats]
+        work.rounds.open(conversion.id, moved.round, facts)
+        groups = tuple((one,) for one in asked) if policy.parallel_queries else (tuple(asked),)
+        return Plan(conversion.id, moved.round, groups)
 
-    def _objection(self, place: ServicePolicy, conversion: Conversion) -> str:
-        """Why the service cannot be asked, empty when it can."""
-        service = self._desk.services[place.service_id]
-        request = conversion.request
-        if not service.supports(request.from_asset, request.to_asset):
-            return "does not convert this pair"
-        minimum = place.minimum.get(request.from_asset.coin)
-        if minimum is not None and request.amount < minimum:
-            return f"takes no less than {minimum:f}"
-        if not self._desk.can_deposit(service, request.from_asset):
-            return f"no wallet pays deposits of {request.from_asset}"
-        if not (service.admits("quote") and service.admits("execute")):
-            return "its breaker is open"
-        return ""
+
+def _is_due(conversion: Conversion, work: Work) -> bool:
+    """A round that is open is left alone: hints may be doubled."""
+    return conversion.state is not State.QUOTING or conversion.due_at is None or conversion.due_at <= work.now()
+
+
+def _places(seats: Sequence[Seat], outlook: Outlook) -> list[Place]:
+    by_tier: dict[int, list[tuple[str, Decimal]]] = {}
+    for seat in seats:
+        by_tier.setdefault(seat.tier, []).append((seat.service_id, seat.weight))
+    return by_turns(by_tier, outlook.turns)
+
+
+def _asked(places: list[Place], declined: set[str], policy: RoutingPolicy) -> list[str]:
+    """Who declined to quote in the last round makes room for the others, and fills what they leave free."""
+    limit = policy.max_parallel_requests
+    willing = whom_to_ask([place for place in places if place.service_id not in declined], limit)
+    others = whom_to_ask([place for place in places if place.service_id in declined], limit - len(willing))
+    return [place.service_id for place in (*willing, *others)]
+
+
+def tell_tier(work: Work, conversion: Conversion, seats: Sequence[Seat]) -> None:
+    """Tell that a pair went over to services of a higher tier than it has by its configuration, or to nobody."""
+    request = conversion.request
+    able, present = tier_in_use(seats)
+    state = conditions.NOBODY if present is None else str(present)
+    pair = conditions.pair_of(request.from_asset, request.to_asset)
+    before = work.conditions.get(conditions.tier_of(pair))
+    usual = conditions.NOBODY if able is None else str(able)
+    if not work.conditions.enter(conditions.tier_of(pair), state, normal=usual):
+        return
+    worse_than = before.state if before is not None else usual
+    if state <= worse_than:  # "1" < "2" < "3" < "nobody"
+        return
+    away = {
+        seat.service_id: seat.objection.text
+        for seat in seats
+        if seat.objection is not None and seat.objection.bar is Bar.UNAVAILABLE
+    }
+    payload = {"pair": pair, "tier": present, "usual": able, "unavailable": away}
+    work.outbox.add(Event(events.TIER_DEGRADED, payload, conversion.id))
 
 
 def wait(work: Work, conversion: Conversion, reason: str) -> Conversion:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from converter.asking import Answer, Asking, Terms
 from converter.desk import Desk
 from converter.domain import events
 from converter.domain.conversions import Conversion, State
-from converter.domain.errors import AmountOutOfRange, BreakerRefused, ServiceError, policy_of
+from converter.domain.deadlines import SAMPLES, quote_deadline
+from converter.domain.errors import AmountOutOfRange, BreakerRefused, LimiterRefused, ServiceError, policy_of
 from converter.domain.events import Event
 from converter.domain.money import plain
-from converter.domain.quotes import Quote, QuoteRequest, QuoteRow
+from converter.domain.quotes import QuoteRequest, QuoteRow
 from converter.ports import Deadline
+
+_OURS = (BreakerRefused.__name__, LimiterRefused.__name__)
 
 
 class Quoting:
     """The use-case behind `rates.query`."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, asking: Asking) -> None:
         self._desk = desk
+        self._asking = asking
 
     def ask(self, conversion_id: str, asked_round: int, service_ids: Sequence[str]) -> dict[str, Any]:
         """Ask the services one after the other until one gives a valid quote; all within one deadline.
@@ -30,62 +35,91 @@ class Quoting:
         """
         with self._desk.ledger.begin() as work:
             conversion = work.conversions.get(conversion_id)
+            latencies = {one: work.quotes.latencies(one, SAMPLES) for one in service_ids}
         if conversion.state is not State.QUOTING or conversion.round != asked_round:
             return {"conversion": conversion_id, "round": asked_round, "skipped": True}
-        deadline = Deadline.after(self._desk.policy_of(conversion).request_timeout.total_seconds())
+        limit = self._desk.policy_of(conversion).request_timeout
+        last = Deadline.after(limit.total_seconds())
         record: dict[str, Any] = {}
         for service_id in service_ids:
-            row = self._ask_one(conversion, service_id, deadline)
-            self._store(row)
+            usual = quote_deadline(latencies[service_id], limit).total_seconds()
+            terms = Terms(min(last, Deadline.after(usual), key=lambda one: one.at), last, share=conversion.round == 1)
+            row = self._ask_one(conversion, service_id, terms)
             record = {"conversion": conversion_id, "round": asked_round, "service": service_id, "error": row.error}
             if row.quote is not None:
                 return {**record, "net": plain(row.quote.net)}
-            if deadline.expired:
+            if last.expired:
                 break
         return record
 
-    def _ask_one(self, conversion: Conversion, service_id: str, deadline: Deadline) -> QuoteRow:
+    def _ask_one(self, conversion: Conversion, service_id: str, terms: Terms) -> QuoteRow:
         request = QuoteRequest(conversion.request.from_asset, conversion.request.to_asset, conversion.request.amount)
-        asked_at = self._desk.ledger.now()
-        started = time.monotonic()
-        quote: Quote | None = None
-        error: ServiceError | None = None
-        try:
-            quote = self._desk.services[service_id].quote(request, deadline)
-        except ServiceError as failure:
-            error = failure
-        return QuoteRow(
-            id=0,
-            conversion_id=conversion.id,
-            round=conversion.round,
-            service_id=service_id,
-            quote=quote,
-            error=str(error) if error else "",
-            elapsed_ms=round((time.monotonic() - started) * 1000),
-            asked_at=asked_at,
-            failed=error is not None and policy_of(error).counts_against_breaker,
-            minimum=_missed_minimum(error, request),
-        )
+        asked_at, waited = self._desk.ledger.now(), terms.patience.remaining()
 
-    def _store(self, row: QuoteRow) -> None:
+        def late(answer: Answer) -> None:
+            self._late(_row(conversion, service_id, answer, asked_at))
+
+        answer = self._asking.ask(self._desk.services[service_id], request, terms, late)
+        if answer is None:
+            row = QuoteRow(
+                id=0,
+                conversion_id=conversion.id,
+                round=conversion.round,
+                service_id=service_id,
+                quote=None,
+                error=f"{service_id} quote: no answer within {max(0.0, waited):.1f} s",
+                elapsed_ms=round(max(0.0, waited) * 1000),
+                asked_at=asked_at,
+                failed=True,
+                late=True,
+            )
+        else:
+            row = _row(conversion, service_id, answer, asked_at)
+        self._store(row, told=answer is not None)
+        return row
+
+    def _store(self, row: QuoteRow, *, told: bool) -> None:
         with self._desk.ledger.begin() as work:
             failures = work.quotes.recent_failures(row.service_id)
-            work.quotes.add(row)
-            if row.failed:
+            if work.quotes.add(row) and row.failed and told:
                 payload = {"serviceId": row.service_id, "failures": failures + 1, "operation": "quote"}
                 work.outbox.add(Event(events.SERVICE_FAILURE, payload, row.conversion_id))
-            elif row.quote is not None and failures:
-                payload = {"serviceId": row.service_id, "failures": failures}
-                work.outbox.add(Event(events.SERVICE_RECOVERED, payload))
+            self._desk.shared.bulletin.write(work)
+
+    def _late(self, row: QuoteRow) -> None:
+        """An answer after its round had gone on: it counts for the statistics, and a failure is told."""
+        with self._desk.ledger.begin() as work:
+            work.quotes.late(row)
+            if row.failed:
+                failures = max(1, work.quotes.recent_failures(row.service_id))
+                payload = {"serviceId": row.service_id, "failures": failures, "operation": "quote"}
+                work.outbox.add(Event(events.SERVICE_FAILURE, payload, row.conversion_id))
+            self._desk.shared.bulletin.write(work)
 
 
-def _missed_minimum(error: ServiceError | None, request: QuoteRequest) -> Decimal | None:
+def _row(conversion: Conversion, service_id: str, answer: Answer, asked_at: datetime) -> QuoteRow:
+    error = answer.error
+    return QuoteRow(
+        id=0,
+        conversion_id=conversion.id,
+        round=conversion.round,
+        service_id=service_id,
+        quote=answer.quote,
+        error=str(error) if error else "",
+        elapsed_ms=answer.elapsed_ms,
+        asked_at=asked_at,
+        failed=error is not None and policy_of(error).counts_against_breaker,
+        minimum=_missed_minimum(error, conversion.request.amount),
+    )
+
+
+def _missed_minimum(error: ServiceError | None, amount: Decimal) -> Decimal | None:
     """The service's minimum, if the amount is below it (it may be above a maximum)."""
-    if isinstance(error, AmountOutOfRange) and error.minimum is not None and request.amount < error.minimum:
+    if isinstance(error, AmountOutOfRange) and error.minimum is not None and amount < error.minimum:
         return error.minimum
     return None
 
 
 def is_refusal(row: QuoteRow) -> bool:
     """Whether the service answered and does not want this conversion, as opposed to not having answered."""
-    return row.quote is None and not row.failed and BreakerRefused.__name__ not in row.error
+    return row.quote is None and not row.failed and not row.late and not any(name in row.error for name in _OURS)

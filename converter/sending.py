@@ -29,6 +29,7 @@ from converter.domain.money import EXACT, floor_unit, plain
 from converter.domain.orders import OperationKind, Order
 from converter.domain.quotes import Quote
 from converter.domain.transfers import Transfer
+from converter.guard import Leave
 from converter.ports import Deadline, Work
 
 
@@ -109,11 +110,13 @@ class Sending:
         operation = work.attempts.count_send(conversion, operation, work.clock() + within)
         return Prepared(attempt, operation, send_by)
 
-    def place(self, conversion: Conversion, prepared: Prepared) -> Sent:
-        """Send the order of an attempt."""
+    def place(self, conversion: Conversion, prepared: Prepared, leave: Leave | None = None) -> Sent:
+        """Send the order of an attempt, with the leave that was asked for before it was prepared; None: once more."""
         service = self._desk.services[prepared.attempt.service_id]
         request = order_request(conversion, prepared.attempt)
-        return self._send(conversion, prepared, lambda: service.place_order(request, prepared.send_by))
+        if leave is not None and prepared.send_by.expired:
+            service.leave(leave)
+        return self._send(conversion, prepared, lambda: service.place_order(request, prepared.send_by, leave))
 
     def advance(self, conversion: Conversion, prepared: Prepared, order: Order) -> Sent:
         """Send the next step of an order at its service."""

@@ -49,6 +49,13 @@ def _from_milliseconds(value: Any) -> Any:
 Milliseconds = Annotated[timedelta, BeforeValidator(_from_milliseconds)]
 
 
+def _from_milliseconds_or_none(value: Any) -> Any:
+    return timedelta(0) if value in (0, "0", timedelta(0)) and value is not False else _from_milliseconds(value)
+
+
+MillisecondsOrNone = Annotated[timedelta, BeforeValidator(_from_milliseconds_or_none)]
+
+
 class Section(BaseModel):
     """A part of the configuration, in either spelling; an unknown key is an error."""
 
@@ -64,16 +71,31 @@ class MultiService(Section):
     parallel_queries: bool = True
     max_parallel_requests: int = Field(default=3, ge=1, le=20)
     request_timeout: Annotated[Milliseconds, Field(le=timedelta(seconds=5))] = timedelta(seconds=5)
-    load_balancing: Literal["weighted", "round-robin", "least-used"] = "weighted"
+    load_balancing: Literal["weighted", "round-robin", "least-used", "adaptive"] = "weighted"
     auto_failover: bool = True
     always_use_best_rate: bool = True
     max_service_failures: int = Field(default=3, ge=1)
     service_recovery_time: Milliseconds = timedelta(seconds=300)
     max_rate_difference: Decimal = Field(default=Decimal("0.02"), ge=0, lt=1)
+    adaptive_shadow: bool = False
+    allow_unverified: bool = False
+    emergency_after: Milliseconds = timedelta(seconds=60)
+    quote_freshness: MillisecondsOrNone = timedelta(seconds=1)
+    max_open_per_pair: dict[str, Decimal] = Field(default_factory=dict)
+    max_per_day: dict[str, Decimal] = Field(default_factory=dict)
+
+
+class RateLimit(Section):
+    """So many calls in a period, and at most `burst` at once."""
+
+    calls: int = Field(ge=1)
+    period: Milliseconds = timedelta(seconds=1)
+    burst: int = Field(default=0, ge=0)
 
 
 class Service(Section):
-    """One entry of `services`. `min_amount` overrides the floor per from_coin that the service module declares."""
+    """One entry of `services`. `min_amount` overrides the floor per from_coin that the service module declares,
+    `rate_limit` its limit of calls; `max_open` caps what may be under way there, by from_coin."""
 
     id: Literal[SERVICES]  # type: ignore[valid-type]
     enabled: bool = True
@@ -84,6 +106,8 @@ class Service(Section):
     base_url: str = ""
     options: dict[str, str] = Field(default_factory=dict)
     min_amount: dict[str, Decimal] = Field(default_factory=dict)
+    rate_limit: RateLimit | None = None
+    max_open: dict[str, Decimal] = Field(default_factory=dict)
 
 
 class WalletSettings(Section):
@@ -106,6 +130,8 @@ class Engine(Section):
     poll_limit: Milliseconds = timedelta(seconds=30)
     sweep_interval: Milliseconds = timedelta(seconds=2)
     concurrency: int = Field(default=16, ge=1, le=200)
+    workers: int = Field(default=1, ge=1, le=1000)
+    rate_limit: RateLimit = RateLimit(calls=50, burst=100)
 
 
 class Settings(BaseSettings):

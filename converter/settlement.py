@@ -18,6 +18,7 @@ from converter.domain.errors import (
     ServiceRejected,
 )
 from converter.domain.orders import BOUND_STEPS, NEXT_STEP, OperationKind, Order, OrderStatus
+from converter.keeping import Keeping
 from converter.reconciliation import Finding, Reconciliation, order_ref
 from converter.refunding import Refunding
 from converter.sending import NO_TIME, Prepared, Sending, Sent
@@ -35,6 +36,7 @@ class Settlement:
         self._closing = Closing(desk)
         self._depositing = Depositing(desk, sending)
         self._refunding = Refunding(desk)
+        self._keeping = Keeping(desk)
 
     def settle(self, conversion_id: str) -> Next | None:
         """Look at a conversion whose money is under way, and take it further. May move money."""
@@ -105,6 +107,9 @@ class Settlement:
     def _repeat(self, conversion: Conversion, prepared: Prepared, order: Order | None) -> Next | None:
         """Send the very same again, counted first."""
         attempt, operation = prepared.attempt, prepared.operation
+        step = "order" if operation.kind is OperationKind.ORDER else "advance"
+        if operation.kind is not OperationKind.DEPOSIT and self._pause(attempt, step):
+            return self._closing.unknown(conversion, prepared, Finding(Outcome.UNKNOWN, error=_LIMITED))
         with self._desk.ledger.begin() as work:
             transfer = work.transfers.of(operation)
             again = self._sending.prepare_repeat(work, conversion, attempt, operation)
@@ -129,7 +134,8 @@ class Settlement:
     def _follow(self, conversion: Conversion, attempt: Attempt, order: Order) -> Next | None:
         """Do what an order's status asks for. One step here leads to the next status and so to the next step."""
         if order.status is OrderStatus.SETTLED:
-            return self._closing.complete(conversion, attempt, order)
+            self._closing.complete(conversion, attempt, order)
+            return self._keeping.judge(attempt, order)
         if order.status in (OrderStatus.REJECTED, OrderStatus.EXPIRED):
             return self._closed(conversion, attempt, order)
         if order.status is OrderStatus.REFUNDED:
@@ -155,7 +161,13 @@ class Settlement:
             operations = work.attempts.operations(attempt.id)
         return any(one.kind is step and one.state is not OperationState.NOT_EXECUTED for one in operations)
 
+    def _pause(self, attempt: Attempt, step: str) -> timedelta:
+        """How long our own limit wants a step at the service to wait."""
+        return self._desk.services[attempt.service_id].pause_before(step)
+
     def _advance(self, conversion: Conversion, attempt: Attempt, order: Order, step: OperationKind) -> Next | None:
+        if pause := self._pause(attempt, "advance"):
+            return self._closing.poll(conversion, _LIMITED, at_least=pause)
         with self._desk.ledger.begin() as work:
             prepared = self._sending.prepare_step(work, conversion, attempt, step)
             ref = order_ref(work, conversion, attempt)
@@ -252,6 +264,8 @@ def _is_refusal(operation: Operation) -> bool:
     """Whether the service said no, by the name of the error that the ledger keeps."""
     return any(name in operation.error for name in _REFUSALS)
 
+
+_LIMITED = "our own limit of calls to the service; a little later"
 
 _REFUSED_STEPS = 5
 """Refusals of a second trade or of a withdrawal after which a person is asked."""

@@ -28,7 +28,7 @@ from converter.domain.errors import (
 from converter.domain.money import plain
 from converter.domain.policy import ServicePolicy
 from converter.domain.quotes import Quote, QuoteRequest
-from converter.guard import GuardedService
+from converter.guard import checked
 from converter.ports import Clock, ConversionService, Deadline
 
 _RATE = Context(prec=16, rounding=ROUND_FLOOR)
@@ -170,7 +170,7 @@ class Surveying:
         """Ask these services at once, all within so many seconds. Offers come best net first."""
         entries = [self.entry(service_id) for service_id in service_ids]
         declined = [Declined(one, reason) for one in entries if (reason := one.objection(request))]
-        willing = [(one, self._guarded(one)) for one in entries if not one.objection(request)]
+        willing = [(one, self._make(one.service_id)) for one in entries if not one.objection(request)]
         offered: list[Offered] = []
         deadline = Deadline.after(seconds)
         with ThreadPoolExecutor(max(1, len(willing))) as pool:
@@ -182,16 +182,12 @@ class Surveying:
                     declined.append(answer)
         return sorted(offered, key=_best_first), declined
 
-    def _guarded(self, entry: Entry) -> GuardedService:
-        """With the guard's check that an offer fits the question."""
-        return GuardedService(self._make(entry.service_id), entry.place.max_failures, entry.place.recovery_time)
-
     def _ask(
-        self, entry: Entry, service: GuardedService, request: QuoteRequest, deadline: Deadline
+        self, entry: Entry, service: ConversionService, request: QuoteRequest, deadline: Deadline
     ) -> Offered | Declined:
         started = time.monotonic()
         try:
-            quote = service.quote(request, deadline)
+            quote = checked(service.quote(request, deadline), request, entry.service_id)
         except ServiceError as error:
             return Declined(entry, explain(error), _since(started))
         left, took = (quote.expires_at - self._clock.now()).total_seconds(), _since(started)

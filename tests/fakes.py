@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -56,6 +57,18 @@ class HandClock:
 
     def reach(self, moment: datetime) -> None:
         self.time = max(self.time, moment)
+
+
+class Inline(Executor):
+    """Runs what is submitted at once, on the caller's own thread."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001  a process that dies in there dies where the result is asked for
+            future.set_exception(error)
+        return future
 
 
 # --- Acts ------------------------------------------------------------------------------------------------------------

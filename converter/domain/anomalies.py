@@ -166,6 +166,9 @@ def judge(
         outcome = refused.get(one.service_id) or _place(one.rate, reference, width)
         shadow = one.service_id in quarantined
         verdicts.append(_verdict(one.service_id, outcome, hold, shadow=shadow, witnessed=witnessed))
+    if hold is None and all(one.code is not Code.ACCEPTED for one in verdicts):
+        # Nobody is better: what is only uncompetitive lies at most 5 % below, and is taken rather than nothing.
+        verdicts = [replace(one, code=Code.ACCEPTED) if _will_do(one, quarantined) else one for one in verdicts]
     learned = [rates[one.service_id] for one in verdicts if one.code is Code.ACCEPTED]
     known = accept(history, _median(learned), now) if learned else state.history
     return Judgement(tuple(verdicts), reference, width, PairState(known, hold))
@@ -256,6 +259,10 @@ def _place(rate: Decimal, reference: Decimal | None, width: Decimal) -> tuple[Co
     if distance < -MAX_TOLERANCE:
         return Code.TOO_BAD, text
     return (Code.UNCOMPETITIVE if distance < -width else Code.ACCEPTED), text
+
+
+def _will_do(verdict: Verdict, quarantined: Collection[str]) -> bool:
+    return verdict.code is Code.UNCOMPETITIVE and verdict.service_id not in quarantined
 
 
 def _verdict(

@@ -111,6 +111,10 @@ class BreakerRefused(ServiceUnavailable):
     """Raised when our own breaker refuses a call, before anything is sent."""
 
 
+class LimiterRefused(ServiceUnavailable):
+    """Raised when our own limit refuses a call, before anything is sent."""
+
+
 class RateLimited(ServiceUnavailable):
     """Raised when the service documents the call as not processed because of its limit."""
 
@@ -181,6 +185,7 @@ class Policy:
 POLICY: dict[type[BaseException], Policy] = {
     ServiceUnavailable: Policy(Outcome.NOT_EXECUTED, counts_against_breaker=True, alert=False),
     BreakerRefused: Policy(Outcome.NOT_EXECUTED, counts_against_breaker=False, alert=False),
+    LimiterRefused: Policy(Outcome.NOT_EXECUTED, counts_against_breaker=False, alert=False),
     RateLimited: Policy(Outcome.NOT_EXECUTED, counts_against_breaker=False, alert=False),
     ServiceRejected: Policy(Outcome.NOT_EXECUTED, counts_against_breaker=False, alert=False),
     AmountOutOfRange: Policy(Outcome.NOT_EXECUTED, counts_against_breaker=False, alert=False),

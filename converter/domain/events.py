@@ -7,20 +7,27 @@ from datetime import datetime
 from typing import Any
 
 CONVERSION_ACCEPTED = "conversion:accepted"
-CONVERSION_QUOTED = "conversion:quoted"
+CONVERSION_CANCELLED = "conversion:cancelled"
+CONVERSION_COMPLETED = "conversion:completed"
 CONVERSION_EXECUTING = "conversion:executing"
+CONVERSION_FAILED = "conversion:failed"
 CONVERSION_HELD = "conversion:held"
+CONVERSION_NEEDS_REVIEW = "conversion:needs_review"
+CONVERSION_QUOTED = "conversion:quoted"
 CONVERSION_REFUNDED = "conversion:refunded"
 CONVERSION_UNKNOWN = "conversion:unknown"
-CONVERSION_COMPLETED = "conversion:completed"
-CONVERSION_FAILED = "conversion:failed"
-CONVERSION_CANCELLED = "conversion:cancelled"
 CONVERSION_WAITING = "conversion:waiting"
-CONVERSION_NEEDS_REVIEW = "conversion:needs_review"
 DEPOSIT_REQUESTED = "deposit:requested"
+EMERGENCY_ACTIVATED = "emergency:activated"
+FAILOVER_FAILED = "failover:failed"
 FAILOVER_SUCCESS = "failover:success"
+RATE_ANOMALY = "rate:anomaly"
+RATE_JUMP = "rate:jump"
 SERVICE_FAILURE = "service:failure"
+SERVICE_QUARANTINED = "service:quarantined"
 SERVICE_RECOVERED = "service:recovered"
+SERVICE_UNAVAILABLE = "service:unavailable"
+TIER_DEGRADED = "tier:degraded"
 
 ALL_EVENTS = frozenset(
     {
@@ -36,9 +43,16 @@ ALL_EVENTS = frozenset(
         CONVERSION_UNKNOWN,
         CONVERSION_WAITING,
         DEPOSIT_REQUESTED,
+        EMERGENCY_ACTIVATED,
+        FAILOVER_FAILED,
         FAILOVER_SUCCESS,
+        RATE_ANOMALY,
+        RATE_JUMP,
         SERVICE_FAILURE,
+        SERVICE_QUARANTINED,
         SERVICE_RECOVERED,
+        SERVICE_UNAVAILABLE,
+        TIER_DEGRADED,
     }
 )
 

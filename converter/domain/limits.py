@@ -85,6 +85,10 @@ class Budget:
         return max((1, *self.requests.values()))
 
 
+CAUTIOUS = Budget(Limit(1))
+"""For a service of whose limits nothing is known."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """All limits of this system.
@@ -95,7 +99,7 @@ class Limits:
 
     everything: Limit = Limit(50, burst=100)
     services: Mapping[str, Budget] = field(default_factory=dict)
-    unknown: Budget = Budget(Limit(1))
+    unknown: Budget = CAUTIOUS
     """For a service without a budget of its own."""
     shares: Mapping[str, Decimal] = field(default_factory=lambda: {"quote": Decimal("0.7")})
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from converter.domain.coins import Asset
+from converter.domain.limits import CAUTIOUS, Budget
 
 
 class OperationKind(StrEnum):
@@ -95,6 +96,8 @@ class Capabilities:
     """Decimals of the from_coin that it can take; what is finer stays with the pool."""
     send_within: timedelta = timedelta(seconds=5)
     """An operation is sent at most this long after it was prepared."""
+    budget: Budget = CAUTIOUS
+    """How often it may be called. Operations: `quote`, `order`, `advance`, `find`, `health`."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from converter.domain.balancing import Strategy, Tier
+from converter.domain.exposure import Caps
+
 
 @dataclass(frozen=True)
 class ServicePolicy:
@@ -35,6 +38,14 @@ class RoutingPolicy:
     auto_failover: bool = True
     always_use_best_rate: bool = True
     max_rate_difference: Decimal = Decimal("0.02")
+    allow_unverified: bool = False
+    """Whether a lone quote may be used that neither another service nor history confirms. Where only one service
+    converts a pair at all it always may."""
+    emergency_after: timedelta = timedelta(seconds=60)
+    """How long the tiers below must have had nobody before the emergency tier is used."""
+    adaptive_shadow: bool = False
+    """Whether to log whom `adaptive` would have chosen."""
+    caps: Caps = field(default_factory=Caps)
     max_attempts: int = 6
     """Attempts in a row before the conversion waits."""
     refused_for: timedelta = timedelta(seconds=60)
@@ -43,6 +54,12 @@ class RoutingPolicy:
     def place_of(self, service_id: str) -> ServicePolicy | None:
         """The service's place, None when it takes no part."""
         return next((one for one in self.services if one.service_id == service_id), None)
+
+    def tier(self, number: int) -> Tier:
+        """How the services of a tier take turns. `adaptive` orders whom to ask by weight."""
+        weights = {one.service_id: one.weight for one in self.services if one.tier == number}
+        adaptive = self.load_balancing == ADAPTIVE
+        return Tier(number, weights, Strategy.WEIGHTED if adaptive else Strategy(self.load_balancing))
 
     def overridden(self, text: str) -> RoutingPolicy:
         """This policy with a conversion's own settings over it (`override_text` made the text)."""
@@ -63,6 +80,8 @@ class RoutingPolicy:
             )
         return replace(self, **changes)
 
+
+ADAPTIVE = "adaptive"
 
 _PLAIN = ("parallel_queries", "max_parallel_requests", "load_balancing", "auto_failover", "always_use_best_rate")
 

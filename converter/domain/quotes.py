@@ -65,6 +65,8 @@ class QuoteRow:
     asked_at: datetime
     failed: bool = False
     """The service did not answer as it should (a refusal is no failure)."""
+    late: bool = False
+    """It had not answered when the round went on: failed until it does, and then `elapsed_ms` is what it took."""
     minimum: Decimal | None = None
     """The service's minimum, when the amount was below it."""
     rank: int | None = None

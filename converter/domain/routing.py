@@ -6,7 +6,7 @@ tier is given by the balancer and only settles equals, unless the best rate is s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -35,6 +35,16 @@ def by_weight(services: Sequence[tuple[str, int, Decimal]]) -> list[Place]:
     """Places of (service, tier, weight) with the plain order: heavier first, then by id."""
     ordered = sorted(services, key=lambda one: (one[1], -one[2], one[0]))
     return [Place(service_id, tier, weight, turn) for turn, (service_id, tier, weight) in enumerate(ordered)]
+
+
+def by_turns(services: Mapping[int, Sequence[tuple[str, Decimal]]], turns: Mapping[int, Sequence[str]]) -> list[Place]:
+    """Places of (service, weight) by tier, in the balancer's order of each tier; who is not in it comes last."""
+    places = []
+    for tier in sorted(services):
+        order = {service_id: turn for turn, service_id in enumerate(turns.get(tier, ()))}
+        known = sorted(services[tier], key=lambda one: (order.get(one[0], len(order)), -one[1], one[0]))
+        places += [Place(service_id, tier, weight, turn) for turn, (service_id, weight) in enumerate(known)]
+    return places
 
 
 def whom_to_ask(places: Sequence[Place], limit: int) -> list[Place]:

@@ -39,14 +39,21 @@ def _row(row: Row[Any]) -> QuoteRow:
     return QuoteRow(quote=quote, **kept)
 
 
+def _rows() -> sa.Select[Any]:
+    """Answers with what was asked."""
+    asked = conversions.c
+    wanted = (asked.from_coin, asked.from_network, asked.to_coin, asked.to_network, asked.amount)
+    return sa.select(quotes, *wanted).join(conversions, asked.id == quotes.c.conversion_id)
+
+
 class SqlQuotes:
     """The `Quotes` port on one transaction."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def add(self, row: QuoteRow) -> int:
-        """Store an answer once per conversion, round and service; a second one changes nothing. Returns its id."""
+    def add(self, row: QuoteRow) -> bool:
+        """Store an answer once per conversion, round and service; False for a second one, which changes nothing."""
         quote = row.quote
         values = {
             "conversion_id": row.conversion_id,
@@ -59,40 +66,45 @@ class SqlQuotes:
             "reference": quote.reference if quote else "",
             "expires_at": quote.expires_at if quote else None,
             "failed": row.failed,
+            "late": row.late,
             "error": row.error,
             "minimum": row.minimum,
             "elapsed_ms": row.elapsed_ms,
             "asked_at": row.asked_at,
         }
         insert = sqlite_insert if self._connection.dialect.name == "sqlite" else postgresql_insert
-        self._connection.execute(insert(quotes).values(**values).on_conflict_do_nothing())
+        added = self._connection.execute(insert(quotes).values(**values).on_conflict_do_nothing())
+        return bool(added.rowcount)
+
+    def late(self, row: QuoteRow) -> None:
+        """Note how an answer ended that came after its round had gone on: its time, and whether it failed."""
         table = quotes.c
-        return int(
-            self._connection.execute(
-                sa.select(table.id).where(
-                    table.conversion_id == row.conversion_id,
-                    table.round == row.round,
-                    table.service_id == row.service_id,
-                )
-            ).scalar_one()
+        kept = sa.update(quotes).where(
+            table.conversion_id == row.conversion_id, table.round == row.round, table.service_id == row.service_id
         )
+        self._connection.execute(kept.values(elapsed_ms=row.elapsed_ms, failed=row.failed))
+
+    def latencies(self, service_id: str, limit: int) -> list[int]:
+        """Milliseconds of the newest offers, newest first, those that came too late for their round included."""
+        offered = sa.or_(quotes.c.late, quotes.c.net.is_not(None))
+        query = (
+            sa.select(quotes.c.elapsed_ms)
+            .where(quotes.c.service_id == service_id, quotes.c.failed.is_(False), offered)
+            .order_by(quotes.c.id.desc())
+            .limit(limit)
+        )
+        return list(self._connection.execute(query).scalars())
+
+    def latest(self, service_id: str) -> QuoteRow | None:
+        """The service's newest answer with an offer."""
+        query = _rows().where(quotes.c.service_id == service_id, quotes.c.net.is_not(None))
+        row = self._connection.execute(query.order_by(quotes.c.id.desc()).limit(1)).one_or_none()
+        return None if row is None else _row(row)
 
     def of_round(self, conversion_id: str, asked_round: int) -> list[QuoteRow]:
         """All answers of a round."""
-        query = (
-            sa.select(
-                quotes,
-                conversions.c.from_coin,
-                conversions.c.from_network,
-                conversions.c.to_coin,
-                conversions.c.to_network,
-                conversions.c.amount,
-            )
-            .join(conversions, conversions.c.id == quotes.c.conversion_id)
-            .where(quotes.c.conversion_id == conversion_id, quotes.c.round == asked_round)
-            .order_by(quotes.c.id)
-        )
-        return [_row(row) for row in self._connection.execute(query)]
+        query = _rows().where(quotes.c.conversion_id == conversion_id, quotes.c.round == asked_round)
+        return [_row(row) for row in self._connection.execute(query.order_by(quotes.c.id))]
 
     def set_ranks(self, ranked: Sequence[int]) -> None:
         """Note the order in which quotes may be attempted (ids, best first)."""

@@ -18,12 +18,14 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from converter.domain.errors import ConfigurationError
 from converter.ledger.attempts import SqlAttempts
 from converter.ledger.conversions import SqlConversions
+from converter.ledger.exposure import SqlExposure
+from converter.ledger.lasting import SqlConditions, SqlMemory, SqlRounds
 from converter.ledger.outbox import SqlOutbox
 from converter.ledger.quotes import SqlQuotes
 from converter.ledger.statistics import read_statistics
 from converter.ledger.transfers import SqlTransfers
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """The newest migration; workers refuse to run on any other schema."""
 
 
@@ -73,6 +75,26 @@ class SqlWork:
     def outbox(self) -> SqlOutbox:
         """Events."""
         return SqlOutbox(self._connection, self.now)
+
+    @cached_property
+    def conditions(self) -> SqlConditions:
+        """What lasts."""
+        return SqlConditions(self._connection, self.now)
+
+    @cached_property
+    def rounds(self) -> SqlRounds:
+        """Explain records."""
+        return SqlRounds(self._connection, self.now)
+
+    @cached_property
+    def exposure(self) -> SqlExposure:
+        """How much is under way."""
+        return SqlExposure(self._connection, self.now)
+
+    @cached_property
+    def memory(self) -> SqlMemory:
+        """Kept shared state."""
+        return SqlMemory(self._connection)
 
     def statistics(self) -> dict[str, Any]:
         """Counts by service and in all."""

@@ -134,6 +134,7 @@ quotes = sa.Table(
     sa.Column("reference", sa.String(200), nullable=False),
     sa.Column("expires_at", Utc),
     sa.Column("failed", sa.Boolean, nullable=False),
+    sa.Column("late", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("error", Note, nullable=False),
     sa.Column("minimum", Money),
     sa.Column("elapsed_ms", sa.Integer, nullable=False),
@@ -168,6 +169,7 @@ attempts = sa.Table(
     sa.UniqueConstraint("conversion_id", "number", name="attempt_number"),
     sa.Index("one_open_attempt", "conversion_id", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN),
     sa.Index("attempts_service", "service_id", "id"),
+    sa.Index("attempts_state", "state", "service_id"),
     sa.Index("one_attempt_per_refund", "refund_txid", unique=True),
 )
 
@@ -214,6 +216,45 @@ transfers = sa.Table(
     sa.Column("created_at", Utc, nullable=False),
     sa.UniqueConstraint("chain", "account", "nonce", name="one_transfer_per_nonce"),
     sa.UniqueConstraint("chain", "txid", name="one_operation_per_transaction"),
+)
+
+rounds = sa.Table(
+    "rounds",
+    metadata,
+    sa.Column("conversion_id", sa.ForeignKey("conversions.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("opened_at", Utc, nullable=False),
+    sa.Column("seats", Note, nullable=False),
+    sa.Column("judgement", Note, nullable=False),
+    sa.Column("judged_at", Utc),
+)
+
+conditions = sa.Table(
+    "conditions",
+    metadata,
+    sa.Column("name", sa.String(100), primary_key=True),
+    sa.Column("state", sa.String(40), nullable=False),
+    sa.Column("since", Utc, nullable=False),
+    sa.Column("seen_at", Utc, nullable=False),
+    sa.Column("detail", Note, nullable=False),
+)
+
+health_checks = sa.Table(
+    "health_checks",
+    metadata,
+    sa.Column("service_id", sa.String(40), primary_key=True),
+    sa.Column("at", Utc, nullable=False),
+    sa.Column("error", Note, nullable=False),
+    sa.Column("elapsed_ms", sa.Integer, nullable=False),
+    sa.Column("misses", sa.Integer, nullable=False),
+)
+
+rate_states = sa.Table(
+    "rate_states",
+    metadata,
+    sa.Column("name", sa.String(100), primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("changed_at", Utc, nullable=False),
 )
 
 counters = sa.Table(

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
@@ -29,8 +29,10 @@ import pybreaker
 
 from converter.domain.breaker_rules import BreakerRules
 from converter.domain.breakers import BreakerState, Verdict, verdict_of
-from converter.shared_state.breaker_link import BreakerAccess
-from converter.shared_state.breaker_storage import Admission, Permit, SharedStorage, Snapshot, Transition
+from converter.domain.permits import Admission, Permit, Snapshot, Transition
+from converter.shared_state.breaker_storage import SharedStorage
+from converter.shared_state.local_breaker import steady_now
+from converter.shared_state.redis_access import RedisAccess
 
 T = TypeVar("T")
 
@@ -48,28 +50,23 @@ class SharedBreaker(pybreaker.CircuitBreaker):
 
     def __init__(
         self,
-        access: BreakerAccess | None,
+        access: RedisAccess,
         service_id: str,
         operation: str,
         rules: BreakerRules,
-        exclude: Iterable[Callable[[BaseException], bool]] = (),
+        clock: Callable[[], int] = steady_now,
     ) -> None:
-        """Connects to nothing yet. Without Redis it is a breaker of this process alone.
-
-        Errors for which an `exclude` predicate holds say nothing about the service, as those that the policy table
-        calls neutral.
-        """
+        """Connects to nothing yet. Without Redis it is a breaker of this process alone, by `clock` in milliseconds."""
         name = f"{service_id}:{operation}"
         super().__init__(
             fail_max=rules.max_failures,
             reset_timeout=rules.open_for.total_seconds(),
             success_threshold=rules.successes,
-            exclude=list(exclude),
             name=name,
             throw_new_error_on_trip=False,
         )
         # Not handed to the constructor above, which would read it: no process waits for Redis in order to start.
-        self._storage = self._state_storage = SharedStorage(access, name, rules)
+        self._storage = self._state_storage = SharedStorage(access, name, rules, clock=clock)
         self._slow_after = rules.slow_after
 
     def admit(self, *, may_probe: bool = True) -> Admission:
@@ -81,9 +78,9 @@ class SharedBreaker(pybreaker.CircuitBreaker):
         slow = verdict is Verdict.GOOD and elapsed > self._slow_after
         return self._storage.report(permit, Verdict.SLOW if slow else verdict)
 
-    def isolate(self) -> Transition | None:
-        """Refuse every call until `release`."""
-        return self._storage.move(BreakerState.FORCED_OPEN)
+    def move(self, target: BreakerState) -> Transition | None:
+        """Put it into a state by hand. Forced-open refuses every call until `release`, which alone ends it."""
+        return self._storage.move(target)
 
     def release(self) -> Transition | None:
         """End an isolation: closed, and counting from nothing. Any other state stays."""
@@ -144,7 +141,7 @@ class Passage:
         elapsed = timedelta(seconds=time.monotonic() - self._began)
         verdict = Verdict.GOOD
         if error is not None:
-            verdict = verdict_of(error) if self._breaker.is_system_error(error) else Verdict.NEUTRAL
+            verdict = verdict_of(error)
         if self._permit is not None:
             self._note(self._breaker.report(self._permit, verdict, elapsed))
 

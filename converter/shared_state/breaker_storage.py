@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,69 +16,11 @@ import pybreaker
 
 from converter.domain.breaker_rules import BreakerRules, milliseconds
 from converter.domain.breakers import NO_END, NO_PERMIT, Answer, BreakerState, Verdict
-from converter.shared_state.breaker_link import BreakerAccess
-from converter.shared_state.local_breaker import LocalBreaker
-from converter.shared_state.redis_access import RedisAway
+from converter.domain.permits import Admission, Permit, Snapshot, Transition
+from converter.shared_state.local_breaker import LocalBreaker, steady_now
+from converter.shared_state.redis_access import RedisAccess, RedisAway
 
 VERSION = 1
-
-
-@dataclass(frozen=True)
-class Permit:
-    """Leave to make one call. Handed back with the call's end; a probe's runs out by itself."""
-
-    generation: int
-    number: int
-    shared: bool
-
-    @property
-    def is_probe(self) -> bool:
-        """Whether the call decides if a half-open breaker closes."""
-        return self.number > 0
-
-
-@dataclass(frozen=True)
-class Transition:
-    """A change of state, told to exactly the one caller who made it."""
-
-    before: BreakerState
-    after: BreakerState
-    generation: int
-    at: datetime
-    until: datetime | None
-    failures: int
-    event: str
-    """`open` once per outage, `closed` once at its end, empty for the steps between."""
-    shared: bool
-    """False for a breaker of this process alone, while Redis is away: others may tell the same."""
-
-
-@dataclass(frozen=True)
-class Admission:
-    """The answer to a request for a permit: one, or None and the time until the next try (None when nobody knows)."""
-
-    permit: Permit | None
-    retry_after: timedelta | None
-    transition: Transition | None
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """How a breaker stands. Open with no time left means that it waits for a probe."""
-
-    state: BreakerState
-    since: datetime
-    until: datetime | None
-    failures: int
-    generation: int
-    trips: int
-    retry_after: timedelta | None
-    shared: bool
-
-    @property
-    def admits(self) -> bool:
-        """Whether one who may probe would get a permit now."""
-        return self.retry_after == timedelta(0)
 
 
 class SharedStorage(pybreaker.CircuitBreakerStorage):
@@ -87,20 +28,20 @@ class SharedStorage(pybreaker.CircuitBreakerStorage):
 
     def __init__(
         self,
-        access: BreakerAccess | None,
+        access: RedisAccess,
         name: str,
         rules: BreakerRules,
         *,
-        namespace: str = "converter",
         chance: Callable[[], float] = random.random,
+        clock: Callable[[], int] = steady_now,
     ) -> None:
         super().__init__(name)
-        self.key = f"{namespace}:breaker:{VERSION}:{name}"
+        self.key = f"converter:breaker:{VERSION}:{name}"
         self._access = access
         self._rules = rules
         self._figures = figures_of(rules)
         self._chance = chance
-        self._local = LocalBreaker(rules, chance)
+        self._local = LocalBreaker(rules, chance, clock)
 
     def admit(self, *, may_probe: bool) -> Admission:
         """Ask for a permit: the shared breaker, or ours while Redis is away."""
@@ -179,8 +120,6 @@ class SharedStorage(pybreaker.CircuitBreakerStorage):
         """Left to the step, which takes Redis' clock."""
 
     def _shared(self, step: str, *arguments: str | int) -> Answer | None:
-        if self._access is None:
-            return None
         figures = [*self._figures, repr(self._chance()), *arguments]
         try:
             answer = parse_answer(self._access.run(f"breaker_{step}", [self.key], figures))

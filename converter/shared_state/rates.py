@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from converter.domain import anomalies
 from converter.domain.anomalies import Judgement, PairState
@@ -34,12 +34,8 @@ _NAMES = "converter:rates:names"
 Result = TypeVar("Result")
 
 
-class Row(NamedTuple):
-    """A state as the ledger keeps it, one for each name."""
-
-    name: str
-    state: str
-    changed_at: datetime
+Row = tuple[str, str, datetime]
+"""A state as the ledger keeps it: name, text, when it changed."""
 
 
 class Rates:
@@ -114,15 +110,15 @@ class Rates:
         except RedisAway:
             return []
         rows = [(name, text, made_at(text)) for name, text in zip(names, texts, strict=True) if text]
-        return [Row(name, text, at) for name, text, at in rows if at is not None]
+        return [(name, text, at) for name, text, at in rows if at is not None]
 
     def reload(self, rows: Iterable[Row], now: datetime) -> int:
         """Take rows of the ledger back wherever nothing, or something older, is known; returns how many."""
         taken = 0
-        for row in rows:
-            lives = _life(row.name, row.state)
-            if made_at(row.state) is not None and (lives is None or now - row.changed_at < lives):
-                taken += self._change(row.name, partial(_newer, row.state))
+        for name, state, changed_at in rows:
+            lives = _life(name, state)
+            if made_at(state) is not None and (lives is None or now - changed_at < lives):
+                taken += self._change(name, partial(_newer, state))
         return taken
 
     def _texts(self, names: list[str]) -> list[str]:

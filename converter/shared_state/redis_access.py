@@ -32,25 +32,24 @@ class RedisAway(Exception):
 
 
 class RedisAccess:
-    """Runs the scripts of this package. Shared by threads; one for each process."""
+    """Runs the scripts of this package. Shared by threads; one for each process.
+
+    Without a URL there is no Redis at all, and every call raises RedisAway at once.
+    """
 
     def __init__(self, url: str, *, timeout: float = TIMEOUT_SECONDS, away: float = AWAY_SECONDS) -> None:
-        self._client = redis.Redis.from_url(
-            url,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 0),  # the library's own retries would multiply the time limit
-            decode_responses=True,
-        )
+        self._client = _client(url, timeout) if url else None
         self._away = away
         self._next_try: float | None = None  # None while Redis answers
         self._lock = threading.Lock()
 
     def run(self, script: str, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
         """The reply of `scripts/<script>.lua`, run as one atomic step. Raises RedisAway."""
+        if self._client is None:
+            raise RedisAway("none is configured")
         self._let_one_try()
         try:
-            reply = self._evaluate(script, keys, arguments)
+            reply = _evaluate(self._client, script, keys, arguments)
         except (RedisError, OSError) as error:
             self._note_away(error)
             raise RedisAway(type(error).__name__) from error
@@ -61,14 +60,8 @@ class RedisAccess:
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
-
-    def _evaluate(self, script: str, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
-        text, digest = _load(script)
-        try:
-            return self._client.evalsha(digest, len(keys), *keys, *arguments)
-        except NoScriptError:
-            return self._client.eval(text, len(keys), *keys, *arguments)  # which also makes Redis remember it
+        if self._client is not None:
+            self._client.close()
 
     def _let_one_try(self) -> None:
         with self._lock:
@@ -86,8 +79,28 @@ class RedisAccess:
             self._next_try = time.monotonic() + self._away
 
 
+def _client(url: str, timeout: float) -> redis.Redis:
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        retry=Retry(NoBackoff(), 0),  # the library's own retries would multiply the time limit
+        decode_responses=True,
+    )
+
+
+def _evaluate(client: redis.Redis, script: str, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
+    text, digest = script_of(script)
+    try:
+        return client.evalsha(digest, len(keys), *keys, *arguments)
+    except NoScriptError:
+        return client.eval(text, len(keys), *keys, *arguments)  # which also makes Redis remember it
+
+
 @functools.cache
-def _load(script: str) -> tuple[str, str]:
-    """A script's text and the digest by which Redis knows it."""
-    text = importlib.resources.files(__package__).joinpath("scripts", f"{script}.lua").read_text(encoding="utf-8")
+def script_of(name: str) -> tuple[str, str]:
+    """A script's text and the digest by which Redis knows it. A breaker's script stands behind their common part."""
+    folder = importlib.resources.files(__package__).joinpath("scripts")
+    parts = ["breaker_common", name] if name.startswith("breaker_") else [name]
+    text = "\n".join(folder.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in parts)
     return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()

@@ -7,13 +7,20 @@ letting the time pass that the ledger asks for, and following hints the way the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import timedelta
+from random import Random
 from typing import Any
 
-from converter.desk import Desk, Next, Timing
+from converter.asking import Asking
+from converter.bulletin import Bulletin
+from converter.checking import Checking
+from converter.desk import Desk, Next, Shared, Timing
+from converter.domain.breakers import BreakerState
 from converter.domain.conversions import Attempt, AttemptState, Conversion, Operation, State
 from converter.domain.events import Event
+from converter.domain.limits import Budget, Limit, Limits
 from converter.domain.orders import OperationKind
 from converter.domain.policy import RoutingPolicy
 from converter.domain.quotes import QuoteRow
@@ -27,12 +34,21 @@ from converter.reconciliation import Reconciliation
 from converter.selecting import Selecting
 from converter.sending import Sending
 from converter.settlement import Settlement
+from converter.shadowing import Shadowing
+from converter.shared_state.adaptive import AdaptiveShadow
+from converter.shared_state.balancer import Balancer
+from converter.shared_state.limiter import Limiter
+from converter.shared_state.rates import Rates
+from converter.shared_state.redis_access import RedisAccess
+from converter.sharing import breakers_of
 from converter.sweeping import Errand, Sweeping
-from tests.builders import a_place, a_request, an_id
-from tests.fakes import Crash, HandClock, ScriptedService, ScriptedWallet
+from tests.builders import a_place, a_request, an_id, seconds
+from tests.fakes import Crash, HandClock, Inline, ScriptedService, ScriptedWallet
 
 DEPOSIT, EXCHANGE, APPROVAL = OperationKind.DEPOSIT, OperationKind.ORDER, OperationKind.APPROVAL
 KINDS = (DEPOSIT, EXCHANGE, APPROVAL)
+
+_ANY = Limit(1_000_000, burst=1_000_000)
 
 HINTS = 40
 """Hints that may follow each other at once; more means that a conversion spins."""
@@ -49,6 +65,8 @@ class Office:
     execution: Execution
     settlement: Settlement
     sweeping: Sweeping
+    checking: Checking
+    shadowing: Shadowing
 
     def ask(self, plan: Plan) -> None:
         for group in plan.groups:
@@ -93,14 +111,31 @@ class House:
     ledger: Ledger
     clock: HandClock
     services: dict[str, ScriptedService] = field(default_factory=dict)
-    policy: RoutingPolicy = field(default_factory=lambda: RoutingPolicy(services=()))
+    policy: RoutingPolicy = field(default_factory=lambda: RoutingPolicy(services=(), allow_unverified=True))
     timing: Timing = field(default_factory=Timing)
     wallets: dict[str, Wallet] = field(default_factory=dict)
     guards: dict[str, dict[str, GuardedService]] = field(default_factory=dict)
+    pool: Executor | None = field(default_factory=Inline)
+    redis_url: str = ""
+    """Without one each office has breakers of its own, and they share the rest."""
 
     def __post_init__(self) -> None:
+        self.access = RedisAccess(self.redis_url)
+        limits = Limits(everything=_ANY, unknown=Budget(_ANY))
+        self.limiter = Limiter(self.access, limits, processes=1, clock=self.seconds)
+        self.shared = Shared(
+            Balancer(self.access), Rates(self.access), AdaptiveShadow(self.access, Random(4)), Bulletin()
+        )
+        self.asking = Asking(seconds(0), self.pool)
         self.wallet = ScriptedWallet(self.services)
         self.wallets.setdefault("ETH", self.wallet)
+
+    def seconds(self) -> float:
+        """The hand's clock, for what runs without Redis."""
+        return self.clock.time.timestamp()
+
+    def milliseconds(self) -> int:
+        return int(self.seconds() * 1000)
 
     # Setting the stage
 
@@ -131,20 +166,22 @@ class House:
         guards = self.guards.setdefault(owner, {})
         for place in self.policy.services:
             if place.service_id in self.services and place.service_id not in guards:
-                service = self.services[place.service_id]
-                guards[place.service_id] = GuardedService(service, place.max_failures, place.recovery_time)
+                service, breakers = self.services[place.service_id], breakers_of(self.access, place, self.milliseconds)
+                guards[place.service_id] = GuardedService(service, breakers, self.limiter, self.shared.bulletin)
         present = {one: guard for one, guard in guards.items() if one in self.services}
-        desk = Desk(ledger or self.ledger, present, self.wallets, self.policy, owner, self.timing)
+        desk = Desk(ledger or self.ledger, present, self.wallets, self.policy, owner, self.shared, self.timing)
         sending = Sending(desk)
         settlement = Settlement(desk, sending, Reconciliation(desk))
         return Office(
             desk,
             Planning(desk),
-            Quoting(desk),
+            Quoting(desk, self.asking),
             Selecting(desk),
             Execution(desk, sending, settlement),
             settlement,
             Sweeping(desk),
+            Checking(desk),
+            Shadowing(desk, self.asking),
         )
 
     def receive(self, number: int = 1, **changes: Any) -> str:
@@ -177,6 +214,9 @@ class House:
         errands = office.sweeping.due()
         for errand in errands:
             office.do(errand)
+        for service_id, guard in office.desk.services.items():
+            if guard.breakers["quote"].snapshot().state is not BreakerState.CLOSED:
+                office.checking.check(service_id)
         return errands
 
     def look(self, conversion_id: str, owner: str = "a") -> Conversion:

@@ -274,9 +274,8 @@ def test_a_candidate_whose_breaker_opened_meanwhile_is_passed_over_without_an_at
 
 
 def test_what_could_not_be_sent_in_time_is_not_executed_and_never_sent(house: House) -> None:
-    alpha = house.add("alpha", EXCHANGE, "0.1", send_within=seconds(0))
+    alpha = house.add("alpha", EXCHANGE, "0.091", send_within=seconds(0))
     house.add("beta", EXCHANGE)
-    house.change_policy(max_rate_difference=Decimal("0.2"))
     cid = house.receive()
     house.begin(cid)
     assert house.finish(cid).service_id == "beta"
@@ -292,7 +291,7 @@ def test_nothing_may_be_sent_later_than_the_ledger_says(house: House, monkeypatc
     house.add("alpha", EXCHANGE)
     cid = house.executing()
     waited = 0.0
-    monkeypatch.setattr("converter.ports.time.monotonic", lambda: waited)
+    monkeypatch.setattr("converter.ports.outside.time.monotonic", lambda: waited)
     moves = SqlConversions.move
 
     def slow_move(self, *args, **changes):  # type: ignore[no-untyped-def]
@@ -306,11 +305,11 @@ def test_nothing_may_be_sent_later_than_the_ledger_says(house: House, monkeypatc
     leaves: list[tuple[float, float]] = []
     place = office.execution._sending.place
 
-    def note(conversion, prepared):  # type: ignore[no-untyped-def]
+    def note(conversion, prepared, leave):  # type: ignore[no-untyped-def]
         ours = prepared.send_by.at - waited
         ledgers = (prepared.operation.send_before - house.clock.time).total_seconds()
         leaves.append((ours, ledgers))
-        return place(conversion, prepared)
+        return place(conversion, prepared, leave)
 
     monkeypatch.setattr(office.execution._sending, "place", note)
     office.execution.execute(cid)

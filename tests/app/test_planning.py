@@ -169,7 +169,7 @@ def test_another_process_does_not_know_of_that_breaker(house: House) -> None:
 
 def test_a_service_whose_breaker_may_close_again_is_asked(house: House) -> None:
     alpha = house.add("alpha", APPROVAL)
-    house.place("alpha", max_failures=1, recovery_time=seconds(0))
+    house.place("alpha", max_failures=1, recovery_time=seconds(3))
     alpha.on("quote", refuse(ServiceUnavailable))
     cid = house.receive()
     house.begin(cid)

@@ -20,6 +20,7 @@ from converter.domain.errors import (
     IllegalTransition,
     IntegrityMismatch,
     InvalidRequest,
+    LimiterRefused,
     NoServiceAvailable,
     Outcome,
     OutcomeUnknown,
@@ -79,7 +80,7 @@ def test_only_what_never_left_us_or_was_definitely_refused_is_proof() -> None:
 
 def test_refusals_of_business_and_limits_do_not_count_against_a_breaker() -> None:
     neutral = {kind for kind, row in POLICY.items() if not row.counts_against_breaker}
-    assert neutral == below(ServiceRejected) | {ServiceRejected, BreakerRefused, RateLimited}
+    assert neutral == below(ServiceRejected) | {ServiceRejected, BreakerRefused, LimiterRefused, RateLimited}
 
 
 def test_lies_and_odd_answers_alert() -> None:

@@ -23,8 +23,12 @@ def kept(ledger: SqlLedger) -> SqlLedger:
 
 
 def add(ledger: SqlLedger, *rows: QuoteRow) -> list[int]:
+    """The ids under which they are kept."""
     with ledger.begin() as work:
-        return [work.quotes.add(row) for row in rows]
+        for row in rows:
+            work.quotes.add(row)
+        kept = [(row, work.quotes.of_round(row.conversion_id, row.round)) for row in rows]
+    return [one.id for row, found in kept for one in found if one.service_id == row.service_id]
 
 
 def test_an_answer_is_kept_once_and_the_first_one_stays(kept: SqlLedger) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 from converter.domain.breaker_rules import BreakerRules
 from converter.domain.breakers import Verdict
+from converter.domain.permits import Permit
 from converter.shared_state.breaker import SharedBreaker
-from converter.shared_state.breaker_link import BreakerAccess
-from converter.shared_state.breaker_storage import Permit
+from converter.shared_state.redis_access import RedisAccess
 
 PROCESSES = 8
 PATIENT = 10.0
@@ -51,8 +51,8 @@ def _together(work: Callable[..., Any], number: int, arguments: tuple[Any, ...])
 
 
 @cache
-def access(url: str) -> BreakerAccess:
-    return BreakerAccess(url, timeout=PATIENT)
+def access(url: str) -> RedisAccess:
+    return RedisAccess(url, timeout=PATIENT)
 
 
 def breaker_at(url: str, service_id: str, rules: BreakerRules) -> SharedBreaker:
@@ -129,7 +129,7 @@ def late_results(number: int, url: str, late: Verdict, rounds: int) -> list[str]
 
 def hold_a_probe(url: str, service_id: str, rules: BreakerRules, held: Any) -> None:
     """Take a permit, say so, and never report."""
-    breaker = SharedBreaker(BreakerAccess(url, timeout=PATIENT), service_id, "quote", rules)
+    breaker = SharedBreaker(RedisAccess(url, timeout=PATIENT), service_id, "quote", rules)
     permit = breaker.admit().permit
     held.send(permit is not None)
     time.sleep(60)

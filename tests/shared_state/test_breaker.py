@@ -22,10 +22,10 @@ from converter.domain.errors import (
     ServiceError,
     ServiceUnavailable,
 )
+from converter.domain.permits import Transition
 from converter.local.redis_server import RedisServer
 from converter.shared_state.breaker import CircuitRefused, SharedBreaker
-from converter.shared_state.breaker_link import BreakerAccess
-from converter.shared_state.breaker_storage import Transition
+from converter.shared_state.redis_access import RedisAccess
 from tests.shared_state.breaker_processes import MILLISECOND, NO_TIME, breaker_at, until_due
 from tests.shared_state.redis_fixture import NOWHERE, client, frozen, own_server, redis_url, server_that_says
 
@@ -106,13 +106,6 @@ class TestVerdicts:
             assert one.report(permit, Verdict.NEUTRAL, NO_TIME) is None
         assert one.snapshot().state is BreakerState.HALF_OPEN
 
-    def test_errors_that_the_caller_excludes_are_neutral(self, client: Redis, redis_url: str) -> None:
-        ours = [lambda error: isinstance(error, KeyError)]
-        one = SharedBreaker(BreakerAccess(redis_url), "one", "quote", BreakerRules(max_failures=1), ours)
-        with pytest.raises(KeyError):
-            one.call(fail, KeyError("ours"))
-        assert one.snapshot().failures == 0
-
 
 class TestPermits:
     def test_it_trips_at_its_failures_and_tells_how_long_it_is_open(self, breaker: Made) -> None:
@@ -167,7 +160,7 @@ class TestPermits:
         assert [change.event if change else None for change in told] == [None, None, "closed"]
 
     def test_each_service_and_each_operation_has_its_own(self, client: Redis, redis_url: str) -> None:
-        access = BreakerAccess(redis_url)
+        access = RedisAccess(redis_url)
         for service_id, operation in (("one", "quote"), ("one", "execute"), ("two", "quote")):
             rules = BreakerRules(max_failures=1)
             end(SharedBreaker(access, service_id, operation, rules), Verdict.FAILED)
@@ -181,10 +174,10 @@ class TestOperators:
         one = breaker(max_failures=1, open_for=MILLISECOND)
         under_way = one.admit().permit
         assert under_way is not None
-        change = one.isolate()
+        change = one.move(BreakerState.FORCED_OPEN)
         assert change is not None
         assert (change.after, change.event) == (BreakerState.FORCED_OPEN, "")
-        assert one.isolate() is None
+        assert one.move(BreakerState.FORCED_OPEN) is None
         one.report(under_way, Verdict.GOOD, NO_TIME)
         one.close()
         refusal = one.admit()
@@ -208,7 +201,7 @@ class TestOperators:
 
     def test_an_outage_during_which_it_was_isolated_ends_with_one_event(self, breaker: Made) -> None:
         one = breaker(max_failures=1)
-        changes = [end(one, Verdict.FAILED), one.isolate(), one.release()]
+        changes = [end(one, Verdict.FAILED), one.move(BreakerState.FORCED_OPEN), one.release()]
         assert [change.event for change in changes if change] == ["open", "", "closed"]
 
 
@@ -259,7 +252,7 @@ class TestPybreaker:
         assert breaker().current_state == pybreaker.STATE_HALF_OPEN
         one.close()
         assert breaker().current_state == pybreaker.STATE_CLOSED
-        one.isolate()
+        one.move(BreakerState.FORCED_OPEN)
         assert one.current_state == pybreaker.STATE_OPEN
 
     def test_what_it_does_not_offer_is_refused(self, breaker: Made) -> None:
@@ -328,7 +321,7 @@ AWAY = {
 
 class TestRedisAway:
     def own(self, url: str, away: float = 60.0, **rules: Any) -> SharedBreaker:
-        return SharedBreaker(BreakerAccess(url, away=away), "one", "quote", BreakerRules(**rules))
+        return SharedBreaker(RedisAccess(url, away=away), "one", "quote", BreakerRules(**rules))
 
     @pytest.mark.parametrize("how", AWAY)
     def test_the_process_protects_itself_at_once_and_no_error_reaches_the_caller(
@@ -382,7 +375,7 @@ class TestRedisAway:
         if state == "open":
             one.open()
         else:
-            one.isolate()
+            one.move(BreakerState.FORCED_OPEN)
         with stopped(own_server):
             assert one.admit().permit is None
             assert one.snapshot().state.value == state
@@ -413,19 +406,19 @@ class TestRedisAway:
     def test_it_starts_and_protects_where_redis_never_was(self) -> None:
         for one in (
             self.own(NOWHERE, max_failures=1),
-            SharedBreaker(None, "one", "quote", BreakerRules(max_failures=1)),
+            SharedBreaker(RedisAccess(""), "one", "quote", BreakerRules(max_failures=1)),
         ):
             assert one.current_state == pybreaker.STATE_CLOSED
             end(one, Verdict.FAILED)
             assert one.admit().permit is None
-            assert one.isolate() is not None
+            assert one.move(BreakerState.FORCED_OPEN) is not None
             assert one.release() is not None
             end(one, Verdict.GOOD)
 
     def test_one_call_pays_for_a_frozen_redis_and_the_breakers_of_a_process_share_it(
         self, own_server: RedisServer
     ) -> None:
-        access = BreakerAccess(own_server.url, away=60.0)
+        access = RedisAccess(own_server.url, away=60.0)
         with frozen(own_server):
             began = time.monotonic()
             for number in range(20):

@@ -16,8 +16,8 @@ from converter.domain import breakers
 from converter.domain.breaker_rules import BreakerRules, milliseconds
 from converter.domain.breakers import Answer, BreakerState, Moment, Record, Verdict
 from converter.domain.errors import ConfigurationError
-from converter.shared_state.breaker_link import breaker_script
 from converter.shared_state.breaker_storage import figures_of, parse_answer
+from converter.shared_state.redis_access import script_of
 from tests.shared_state.redis_fixture import client, redis_url
 
 __all__ = ["client", "redis_url"]
@@ -39,7 +39,7 @@ class Scripts:
     def __init__(self, client: Redis, rules: BreakerRules) -> None:
         self._figures = figures_of(rules)
         self._programs = {
-            step: client.register_script(CLOCK + breaker_script(f"breaker_{step}")[0])
+            step: client.register_script(CLOCK + script_of(f"breaker_{step}")[0])
             for step in ("admit", "report", "move", "look")
         }
         client.flushall()

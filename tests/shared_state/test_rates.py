@@ -22,7 +22,7 @@ from converter.domain.quarantine import Change, Standing, after_verdict, lift
 from converter.domain.rate_history import History
 from converter.local.redis_server import RedisServer, start_redis
 from converter.shared_state.rate_texts import pair_state, standing, text_of
-from converter.shared_state.rates import NAMES_KEPT, POINTS_KEPT, Rates, Row
+from converter.shared_state.rates import NAMES_KEPT, POINTS_KEPT, Rates
 from converter.shared_state.redis_access import RedisAccess
 
 ENVIRON = {"PATH": os.environ.get("PATH", "")}
@@ -258,7 +258,7 @@ def test_what_was_seen_serves_while_redis_is_away_and_what_changed_goes_back(ser
     assert not standing_of(rates).is_quarantined
     again(server, cut_off)
     assert standing_of(cut_off).is_quarantined
-    assert {row.name for row in cut_off.snapshot()} == {"service:alpha", f"pair:{PAIR}"}
+    assert {name for name, _, _ in cut_off.snapshot()} == {"service:alpha", f"pair:{PAIR}"}
     assert standing_of(a_memory(server.url)).is_quarantined
 
 
@@ -296,7 +296,10 @@ def test_the_ledgers_rows_restore_what_was_lost(server: RedisServer, client: red
     sentence(rates)
     learned = learn(rates, "1", "1", "1").state
     rows = rates.snapshot()
-    assert {row.name: row.changed_at for row in rows} == {"service:alpha": NOW + 2 * MINUTE, f"pair:{PAIR}": NOW}
+    assert {name: changed_at for name, _, changed_at in rows} == {
+        "service:alpha": NOW + 2 * MINUTE,
+        f"pair:{PAIR}": NOW,
+    }
     client.flushall()
     fresh = a_memory(server.url)
     assert fresh.reload(rows, NOW + 3 * MINUTE) == 2
@@ -326,7 +329,7 @@ def test_rows_that_would_have_ended_or_cannot_be_read_are_not_taken(client: redi
     learn(rates, "1", "1", "1")
     strike(rates, service_id="beta")
     sentence(rates)
-    rows = [*rates.snapshot(), Row("service:gamma", "{", NOW + timedelta(days=10))]
+    rows = [*rates.snapshot(), ("service:gamma", "{", NOW + timedelta(days=10))]
     client.flushall()
     fresh = a_memory(NOWHERE)
     assert fresh.reload(rows, NOW + timedelta(days=10)) == 1

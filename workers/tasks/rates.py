@@ -22,6 +22,18 @@ def query(conversion_id: str, asked_round: int, service_ids: Sequence[str]) -> d
         return {"conversion": conversion_id, "round": asked_round, "error": "internal"}
 
 
+@app.task(name="rates.shadow")
+def shadow() -> None:
+    """Ask the services in quarantine for show."""
+    runtime().engine.shadowing.run()
+
+
+@app.task(name="rates.keep")
+def keep() -> None:
+    """Keep what is remembered of rates in the ledger."""
+    runtime().engine.keep_rates()
+
+
 @app.task(name="rates.select", ignore_result=False)
 def select(records: list[dict[str, Any]], conversion_id: str, asked_round: int) -> dict[str, Any]:
     """Choose from the quotes in the ledger; the records that came through the broker are for onlookers only."""

@@ -1,16 +1,14 @@
-"""What the use-cases need of the outside, as Protocols."""
+"""The ledger: the only truth about money, and what is kept beside it. One transaction is one `Work`."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
-from converter.domain.coins import Asset
+from converter.domain.conditions import Condition
 from converter.domain.conversions import (
     Attempt,
     AttemptState,
@@ -21,95 +19,11 @@ from converter.domain.conversions import (
     State,
 )
 from converter.domain.events import Event
-from converter.domain.orders import Capabilities, Order, OrderRef, OrderRequest, Refund
-from converter.domain.quotes import Quote, QuoteRequest, QuoteRow
-from converter.domain.transfers import Payment, Sighting, Transfer
-
-
-@dataclass(frozen=True)
-class Deadline:
-    """A moment on this process' monotonic clock."""
-
-    at: float
-
-    @classmethod
-    def after(cls, seconds: float) -> Deadline:
-        """The moment so many seconds from now."""
-        return cls(time.monotonic() + seconds)
-
-    def remaining(self) -> float:
-        """Seconds left; negative when it has passed."""
-        return self.at - time.monotonic()
-
-    @property
-    def expired(self) -> bool:
-        """Whether it has passed."""
-        return self.remaining() <= 0
-
-
-class Clock(Protocol):
-    """The wall clock."""
-
-    def now(self) -> datetime:
-        """Aware UTC time."""
-
-
-class ConversionService(Protocol):
-    """An outside service. It translates: it never retries, sleeps, chooses or stores. Shared by threads."""
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What it can do and how doubts about it are settled."""
-
-    def supports(self, from_asset: Asset, to_asset: Asset) -> bool:
-        """Whether it converts this pair at all; no network."""
-
-    def quote(self, request: QuoteRequest, deadline: Deadline) -> Quote:
-        """Price a conversion. Reserves and creates nothing; safe to repeat."""
-
-    def place_order(self, order: OrderRequest, deadline: Deadline) -> Order:
-        """Place the order; moves money where `commits_on` is the order. Integrity of the answer is checked."""
-
-    def advance_order(self, order: Order, deadline: Deadline) -> Order:
-        """Take the next step there (approve, second trade, withdraw), under the key in `order.ref`. Moves money."""
-
-    def find_order(self, ref: OrderRef, deadline: Deadline) -> Order | None:
-        """Look an order up, its later steps included. None only when the service is certain that it has none."""
-
-    def check_health(self, deadline: Deadline) -> None:
-        """Make a cheap harmless call; raises ServiceError when the service is not fit for use."""
-
-
-class Wallet(Protocol):
-    """Pays deposits: prepare -> store -> broadcast -> observe. Never "send"."""
-
-    @property
-    def pays_itself(self) -> bool:
-        """False where a person pays and reports the transaction."""
-
-    def holds(self, asset: Asset) -> bool:
-        """Whether it pays this asset; no network."""
-
-    def account(self, deadline: Deadline) -> tuple[str, str, int]:
-        """Chain, account, and the account's next nonce there (a floor for the ledger's own count)."""
-
-    def prepare(self, payment: Payment, deadline: Deadline) -> Any:
-        """Read what signing needs and check the balance; may set coins aside. ServiceRejected when funds are short."""
-
-    def sign(self, payment: Payment, nonce: int, prepared: Any) -> Transfer:
-        """Sign what was prepared. No network, no effect."""
-
-    def release(self, prepared: Any, deadline: Deadline) -> None:
-        """Free the coins that `prepare` set aside, for a payment that was never stored."""
-
-    def broadcast(self, transfer: Transfer, deadline: Deadline) -> None:
-        """Hand a stored transaction to the chain; repeating is harmless. Raises OutcomeUnknown when in doubt."""
-
-    def observe(self, transfer: Transfer, deadline: Deadline) -> Sighting:
-        """What the chain knows of it."""
-
-    def received(self, asset: Asset, refund: Refund, deadline: Deadline) -> Decimal | None:
-        """What a refund's transaction paid to its address, once confirmed; None before. Raises ServiceError."""
+from converter.domain.explaining import Round
+from converter.domain.exposure import UnderWay
+from converter.domain.health import Check
+from converter.domain.quotes import QuoteRow
+from converter.domain.transfers import Transfer
 
 
 class Conversions(Protocol):
@@ -150,14 +64,23 @@ class Conversions(Protocol):
 class Quotes(Protocol):
     """Answers to rate queries."""
 
-    def add(self, row: QuoteRow) -> int:
-        """Store an answer once per conversion, round and service; a second one changes nothing."""
+    def add(self, row: QuoteRow) -> bool:
+        """Store an answer once per conversion, round and service; False for a second one, which changes nothing."""
 
     def of_round(self, conversion_id: str, asked_round: int) -> list[QuoteRow]:
         """All answers of a round."""
 
     def set_ranks(self, ranked: Sequence[int]) -> None:
         """Note the order in which quotes may be attempted (ids, best first)."""
+
+    def late(self, row: QuoteRow) -> None:
+        """Note how an answer ended that came after its round had gone on: its time, and whether it failed."""
+
+    def latencies(self, service_id: str, limit: int) -> list[int]:
+        """Milliseconds of the newest answers that were no failures of ours, newest first."""
+
+    def latest(self, service_id: str) -> QuoteRow | None:
+        """The service's newest answer with an offer."""
 
     def recent_failures(self, service_id: str) -> int:
         """How many answers in a row failed, newest first (refusals neither count nor end the row)."""
@@ -224,6 +147,60 @@ class Outbox(Protocol):
         """The newest sequence number, 0 when there is none."""
 
 
+class Conditions(Protocol):
+    """What lasts and is told when it changes: a service that is unavailable, a pair that is held, a tier in use."""
+
+    def enter(self, name: str, state: str, *, normal: str, detail: str = "") -> bool:
+        """Note that it is in this state now. True for the one caller that found it in another (`normal` when nothing
+        was known): that one tells the event, in this same transaction."""
+
+    def get(self, name: str) -> Condition | None:
+        """The condition, None when it was never noted."""
+
+    def of(self, prefix: str) -> dict[str, Condition]:
+        """Conditions whose names begin so, by name."""
+
+
+class Rounds(Protocol):
+    """Why services were asked and chosen: one record for each round of asking."""
+
+    def open(self, conversion_id: str, number: int, seats: Sequence[Mapping[str, Any]]) -> None:
+        """Who was eligible in this round, and why not."""
+
+    def judge(self, conversion_id: str, number: int, judgement: Mapping[str, Any]) -> None:
+        """What became of the quotes, and why the first goes first."""
+
+    def of(self, conversion_id: str) -> list[Round]:
+        """Rounds of a conversion, first to last."""
+
+
+class Exposure(Protocol):
+    """How much is under way."""
+
+    def under_way(self, *, serialised: bool) -> list[UnderWay]:
+        """Open attempts, and those that were settled and began in the last 24 hours. `serialised`: no other transaction
+        that asks so may run before this one ends, so that a cap holds exactly."""
+
+    def open_amounts(self, from_coin: str, to_coin: str) -> list[tuple[str, Decimal]]:
+        """(id, amount) of the conversions of these coins that no service has taken yet."""
+
+
+class Memory(Protocol):
+    """What is kept of shared state and of health checks, so that it survives a restart or a loss of Redis."""
+
+    def keep_rates(self, rows: Sequence[tuple[str, str, datetime]]) -> None:
+        """Replace the states of these names (name, text, when it changed)."""
+
+    def rates(self) -> list[tuple[str, str, datetime]]:
+        """All kept states."""
+
+    def checked(self, service_id: str, check: Check) -> Check:
+        """Keep the latest health check; returns it with its count of failures in a row."""
+
+    def checks(self) -> dict[str, Check]:
+        """The latest health check of each service."""
+
+
 class Work(Protocol):
     """One transaction of the ledger."""
 
@@ -246,6 +223,22 @@ class Work(Protocol):
     @property
     def outbox(self) -> Outbox:
         """Events."""
+
+    @property
+    def conditions(self) -> Conditions:
+        """What lasts."""
+
+    @property
+    def rounds(self) -> Rounds:
+        """Explain records."""
+
+    @property
+    def exposure(self) -> Exposure:
+        """How much is under way."""
+
+    @property
+    def memory(self) -> Memory:
+        """Kept shared state."""
 
     def now(self) -> datetime:
         """The ledger's clock."""
@@ -272,10 +265,3 @@ class Ledger(Protocol):
 
     def now(self) -> datetime:
         """The ledger's clock, read by itself."""
-
-
-class KeyStore(Protocol):
-    """Keys of the services."""
-
-    def get(self, service_id: str, name: str) -> str | None:
-        """The key, or None."""

@@ -1,0 +1,65 @@
+"""Conditions: what lasts and is told when it begins and when it ends, not each time it is met.
+
+A condition has one state at a time. Whoever finds it in another state changes it and tells the event in the same
+transaction, so that an outage is told once, whichever process meets it first and however often it is met.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from converter.domain.coins import Asset
+
+OPEN, CLOSED = "open", "closed"
+ON, OFF = "on", "off"
+NOBODY = "nobody"
+"""The tier in use while no tier below the emergency tier has a service."""
+
+EMERGENCY = "emergency"
+"""An operator's word that the emergency tier may be used."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """`since`: when it entered its state; `seen_at`: when it was last met in it."""
+
+    name: str
+    state: str
+    since: datetime
+    seen_at: datetime
+    detail: str = ""
+
+
+def breaker_of(service_id: str, operation: str) -> str:
+    """Whether calls of a class of operations are let through: OPEN or CLOSED."""
+    return f"breaker:{service_id}:{operation}"
+
+
+def isolation_of(service_id: str) -> str:
+    """Whether an operator took the service out: ON or OFF."""
+    return f"isolated:{service_id}"
+
+
+def quarantine_of(service_id: str) -> str:
+    """Whether its rates may not be used: ON or OFF."""
+    return f"quarantine:{service_id}"
+
+
+def pair_of(from_asset: Asset, to_asset: Asset) -> str:
+    """A pair's name: `ETH-BTC`, `USDT.TRX-BTC.LIGHTNING`."""
+    return f"{_side(from_asset)}-{_side(to_asset)}"
+
+
+def tier_of(pair: str) -> str:
+    """The lowest tier that has a service for the pair: its number, or NOBODY."""
+    return f"tier:{pair}"
+
+
+def hold_of(pair: str) -> str:
+    """Why the pair is held, OFF when it is not."""
+    return f"hold:{pair}"
+
+
+def _side(asset: Asset) -> str:
+    return asset.coin if asset.coin == asset.network else f"{asset.coin}.{asset.network}"

@@ -1,0 +1,45 @@
+"""What the use-cases need of the outside, as Protocols: the world, the ledger, and what processes share."""
+
+from __future__ import annotations
+
+from converter.ports.ledger import (
+    Attempts,
+    Conditions,
+    Conversions,
+    Counter,
+    Exposure,
+    Ledger,
+    Memory,
+    Outbox,
+    Quotes,
+    Rounds,
+    Transfers,
+    Work,
+)
+from converter.ports.outside import Clock, ConversionService, Deadline, KeyStore, Wallet
+from converter.ports.shared import Adaptive, Breaker, RateLimiter, RateMemory, Turns
+
+__all__ = [
+    "Adaptive",
+    "Attempts",
+    "Breaker",
+    "Clock",
+    "Conditions",
+    "ConversionService",
+    "Conversions",
+    "Counter",
+    "Deadline",
+    "Exposure",
+    "KeyStore",
+    "Ledger",
+    "Memory",
+    "Outbox",
+    "Quotes",
+    "RateLimiter",
+    "RateMemory",
+    "Rounds",
+    "Transfers",
+    "Turns",
+    "Wallet",
+    "Work",
+]
