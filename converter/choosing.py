@@ -81,8 +81,7 @@ class Choosing:
             return "its breaker for executions is open"
         if snapshot.state is not BreakerState.CLOSED and not self._is_smallest(conversion):
             return "a smaller conversion tries it first"
-        pause = guard.pause_before("order").total_seconds()
-        return f"its rate budget is used up for {pause:.1f} s" if pause > 0 else ""
+        return "its rate budget is used up" if guard.pause_before("order") else ""
 
     def _is_smallest(self, conversion: Conversion) -> bool:
         """Whether no conversion of the same coins risks less: a service that comes back is tried with the smallest."""

@@ -14,6 +14,7 @@ from converter.domain.events import Event
 from converter.domain.money import plain
 from converter.domain.policy import backoff
 from converter.domain.seats import EMERGENCY_TIER
+from converter.planning import BUSY_PAUSE
 from converter.ports import Work
 from converter.seating import Seating
 from converter.sending import Prepared, Sending, Sent
@@ -129,6 +130,8 @@ class Execution:
             work.outbox.add(Event(events.FAILOVER_FAILED, payload, conversion.id))
         rounds = max(0, conversion.round - 3)
         pause = backoff(rounds - 1) if rounds else timedelta(0)
+        if passed_over and not bench.tried:
+            pause = max(pause, BUSY_PAUSE)  # nobody was asked to do anything: asking again at once would be the same
         work.conversions.move(conversion, State.WAITING, due_at=work.now() + pause, reason=f"asking again: {reason}")
         return None if pause else Next.START
 

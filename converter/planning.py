@@ -19,6 +19,9 @@ from converter.ports import Work
 from converter.quoting import is_refusal
 from converter.seating import Outlook, Seating
 
+BUSY_PAUSE = timedelta(seconds=2)
+"""Rate budgets fill up again all the time."""
+
 _PLANNED = (State.RECEIVED, State.WAITING, State.QUOTING)
 
 
@@ -63,7 +66,8 @@ class Planning:
         tell_tier(work, conversion, seats)
         if not eligible(seats):
             reasons = {seat.service_id: seat.objection.text for seat in seats if seat.objection is not None}
-            wait(work, conversion, str(NoServiceAvailable(reasons)))
+            busy = any(seat.objection is not None and seat.objection.bar is Bar.BUSY for seat in seats)
+            wait(work, conversion, str(NoServiceAvailable(reasons)), at_most=BUSY_PAUSE if busy else None)
             return None
         rows = work.quotes.of_round(conversion.id, conversion.round)
         declined = {row.service_id for row in rows if is_refusal(row)}
@@ -126,11 +130,12 @@ def tell_tier(work: Work, conversion: Conversion, seats: Sequence[Seat]) -> None
     work.outbox.add(Event(events.TIER_DEGRADED, payload, conversion.id))
 
 
-def wait(work: Work, conversion: Conversion, reason: str) -> Conversion:
+def wait(work: Work, conversion: Conversion, reason: str, at_most: timedelta | None = None) -> Conversion:
     """Let a conversion wait for its next round: 5, 10, 20, 40, 60 seconds, told once for each reason."""
     seconds = backoff(max(0, conversion.round - 1))
     if conversion.state is State.WAITING:
         seconds = max(seconds, min(work.now() - conversion.since, timedelta(seconds=60)))
+    seconds = seconds if at_most is None else min(seconds, at_most)
     if conversion.state is not State.WAITING or reason != conversion.reason:
         payload = {"reason": reason, "seconds": round(seconds.total_seconds())}
         work.outbox.add(Event(events.CONVERSION_WAITING, payload, conversion.id))

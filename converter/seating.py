@@ -104,8 +104,9 @@ class Seating:
             return Objection(Bar.UNAVAILABLE, text)
         if quarantined:
             return Objection(Bar.UNAVAILABLE, "its rates are in quarantine")
-        pause = max(service.pause_before("quote"), service.pause_before("order")).total_seconds()
-        return Objection(Bar.BUSY, f"its rate budget is used up for {pause:.1f} s") if pause > 0 else None
+        if service.pause_before("quote") or service.pause_before("order"):
+            return Objection(Bar.BUSY, "its rate budget is used up")
+        return None
 
     def _exposed(
         self, work: Work, conversion: Conversion, policy: RoutingPolicy, only: str | None = None

@@ -85,8 +85,8 @@ class Budget:
         return max((1, *self.requests.values()))
 
 
-CAUTIOUS = Budget(Limit(1))
-"""For a service of whose limits nothing is known."""
+CAUTIOUS = Budget(Limit(1, burst=5))
+"""For a service of whose limits nothing is known: a quote and its order may follow each other at once."""
 
 
 @dataclass(frozen=True)

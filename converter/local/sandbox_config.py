@@ -31,7 +31,7 @@ def write_sandbox_config(home: Path, sandbox_url: str, only: Collection[str] | N
         if entry["id"] in REGISTRY:
             refunds = refund_addresses if entry["id"] in REFUNDS else {}
             options = {**OPTIONS.get(entry["id"], {}), **refunds}
-            found.update(baseUrl=f"{sandbox_url}/{entry['id']}", options=options, recoveryTime=5000)
+            found.update(baseUrl=f"{sandbox_url}/{entry['id']}", options=options, recoveryTime=2000)
         services.append(found)
     content = {
         "services": services,
