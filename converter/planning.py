@@ -16,11 +16,12 @@ from converter.domain.policy import RoutingPolicy, backoff
 from converter.domain.routing import Place, by_turns, whom_to_ask
 from converter.domain.seats import Bar, Seat, eligible, tier_in_use
 from converter.ports import Work
-from converter.quoting import is_refusal
 from converter.seating import Outlook, Seating
 
 BUSY_PAUSE = timedelta(seconds=2)
 """Rate budgets fill up again all the time."""
+
+_A_MOMENT, _ROUNDS_HEARD = timedelta(seconds=15), 5
 
 _PLANNED = (State.RECEIVED, State.WAITING, State.QUOTING)
 
@@ -69,8 +70,7 @@ class Planning:
             busy = any(seat.objection is not None and seat.objection.bar is Bar.BUSY for seat in seats)
             wait(work, conversion, str(NoServiceAvailable(reasons)), at_most=BUSY_PAUSE if busy else None)
             return None
-        rows = work.quotes.of_round(conversion.id, conversion.round)
-        declined = {row.service_id for row in rows if is_refusal(row)}
+        declined = asked_in_vain(work, conversion)
         policy = self._desk.policy_of(conversion)
         places = _places(eligible(seats), outlook)
         asked = _asked(places, declined, policy)
@@ -101,11 +101,20 @@ def _places(seats: Sequence[Seat], outlook: Outlook) -> list[Place]:
 
 
 def _asked(places: list[Place], declined: set[str], policy: RoutingPolicy) -> list[str]:
-    """Who declined to quote in the last round makes room for the others, and fills what they leave free."""
+    """Who had no offer a moment ago makes room for the others, and fills what they leave free."""
     limit = policy.max_parallel_requests
     willing = whom_to_ask([place for place in places if place.service_id not in declined], limit)
     others = whom_to_ask([place for place in places if place.service_id in declined], limit - len(willing))
     return [place.service_id for place in (*willing, *others)]
+
+
+def asked_in_vain(work: Work, conversion: Conversion) -> set[str]:
+    """Services that were asked a moment ago, in this round or one before, and had no offer."""
+    rows = []
+    for asked in range(max(1, conversion.round - _ROUNDS_HEARD), conversion.round + 1):
+        rows += work.quotes.of_round(conversion.id, asked)
+    latest = {row.service_id: row for row in rows if work.now() - row.asked_at <= _A_MOMENT}
+    return {service_id for service_id, row in latest.items() if row.quote is None}
 
 
 def tell_tier(work: Work, conversion: Conversion, seats: Sequence[Seat]) -> None:

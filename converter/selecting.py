@@ -34,7 +34,7 @@ from converter.domain.policy import RoutingPolicy
 from converter.domain.quarantine import Change, Standing, after_verdict
 from converter.domain.quotes import QuoteRequest, QuoteRow
 from converter.domain.routing import Offer, by_turns, rank
-from converter.planning import wait
+from converter.planning import asked_in_vain, wait
 from converter.ports import Work
 from converter.quoting import is_refusal
 
@@ -78,8 +78,7 @@ class Selecting:
             self._tell(work, conversion, judged)
             work.rounds.judge(conversion_id, asked_round, _facts(judged, ranked, self._desk.policy_of(conversion)))
             if not ranked:
-                self._nobody(work, conversion, rows, judged)
-                return None
+                return self._nobody(work, conversion, rows, judged)
             work.quotes.set_ranks([row.id for row in ranked])
             best = ranked[0].quote
             if best is not None:
@@ -150,12 +149,16 @@ class Selecting:
             known = None if reference is None else plain(reference)
             work.outbox.add(Event(events.RATE_JUMP, {"pair": pair, "rate": rate, "reference": known}, conversion.id))
 
-    def _nobody(self, work: Work, conversion: Conversion, rows: list[QuoteRow], judged: Judged) -> None:
-        """No usable quote: fail when every service says that the amount is too small, else wait and ask again."""
+    def _nobody(self, work: Work, conversion: Conversion, rows: list[QuoteRow], judged: Judged) -> Next | None:
+        """No usable quote: ask those who were not asked yet, at once; fail when every service says that the amount is
+        too small; else wait and ask again."""
         hold = judged.judgement.state.hold
         if hold is not None and judged.judgement.verdicts:
             self._held(work, conversion, hold)
-            return
+            return None
+        if self._others(work, conversion):
+            work.conversions.move(conversion, State.WAITING, due_at=work.now(), reason="asking the others")
+            return Next.START
         texts = {one.service_id: one.text for one in judged.judgement.verdicts} | judged.refused
         reasons = [f"{row.service_id}: {row.error or texts.get(row.service_id) or 'no usable quote'}" for row in rows]
         seen = [*rows]  # one round cannot ask all: what the rounds just before were told counts as well
@@ -166,8 +169,15 @@ class Selecting:
             reason = f"amount: below every service's minimum; accepted: at least {plain(min(minimums.values()))}"
             work.outbox.add(Event(events.CONVERSION_FAILED, {"reason": reason}, conversion.id))
             work.conversions.move(conversion, State.FAILED, reason=reason)
-            return
+            return None
         wait(work, conversion, "; ".join(reasons) or "nobody answered")
+        return None
+
+    def _others(self, work: Work, conversion: Conversion) -> bool:
+        """Whether somebody who could be asked was not, in this round or just before."""
+        seats = next((one.seats for one in work.rounds.of(conversion.id) if one.number == conversion.round), ())
+        asked = {seat["service"] for seat in seats if seat["asked"]} | asked_in_vain(work, conversion)
+        return any(seat["eligible"] and seat["service"] not in asked for seat in seats)
 
     def _held(self, work: Work, conversion: Conversion, hold: Hold) -> None:
         """The pair is held: ask again in half a minute; an operator hears of it when that lasts."""

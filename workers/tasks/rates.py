@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from converter.desk import Next
 from workers.app import app
 from workers.runtime import runtime
 
@@ -37,5 +38,9 @@ def keep() -> None:
 @app.task(name="rates.select", ignore_result=False)
 def select(records: list[dict[str, Any]], conversion_id: str, asked_round: int) -> dict[str, Any]:
     """Choose from the quotes in the ledger; the records that came through the broker are for onlookers only."""
-    chosen = runtime().engine.selecting.select(conversion_id, asked_round)
-    return {"conversion": conversion_id, "round": asked_round, "answers": len(records), "chosen": chosen is not None}
+    process = runtime()
+    following = process.engine.selecting.select(conversion_id, asked_round)
+    if following is Next.START:  # execution follows in the chain
+        process.sender.send(following, conversion_id)
+    chosen = following is Next.EXECUTE
+    return {"conversion": conversion_id, "round": asked_round, "answers": len(records), "chosen": chosen}
