@@ -17,6 +17,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 SECOND = 1_000_000
+MINUTE = timedelta(minutes=1)
 EVERYTHING = "all"
 HELD = "held"
 

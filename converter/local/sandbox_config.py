@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,19 @@ from converter.security.keys import variable
 from converter.services import REGISTRY
 from converter.settings import default_file
 
+_ENGINE = {"lease": 10000, "quoting": 8000, "poll": 500, "pollLimit": 5000}
 
-def write_sandbox_config(home: Path, sandbox_url: str, only: Collection[str] | None = None) -> Path:
-    """Write `sandbox.json` into the data folder; `only` names the services that take part, all when absent."""
+
+def write_sandbox_config(
+    home: Path,
+    sandbox_url: str,
+    only: Collection[str] | None = None,
+    multi_service: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write `sandbox.json` into the data folder; `only` names the services that take part, all when absent.
+
+    Accounts there have larger limits of calls than outside, as everything goes faster.
+    """
     for service_id, settings in ACCOUNTS.items():
         answer = requests.put(f"{sandbox_url}/_sandbox/services/{service_id}", json=settings, timeout=5)
         if answer.status_code != requests.codes.not_found:  # a sandbox may have been started without it
@@ -32,6 +42,7 @@ def write_sandbox_config(home: Path, sandbox_url: str, only: Collection[str] | N
             refunds = refund_addresses if entry["id"] in REFUNDS else {}
             options = {**OPTIONS.get(entry["id"], {}), **refunds}
             found.update(baseUrl=f"{sandbox_url}/{entry['id']}", options=options, recoveryTime=2000)
+            found["rateLimit"] = {"calls": 100, "burst": 200}
         services.append(found)
     content = {
         "services": services,
@@ -39,7 +50,8 @@ def write_sandbox_config(home: Path, sandbox_url: str, only: Collection[str] | N
             network: {**given, "rpcUrl": given["rpcUrl"].format(sandbox=sandbox_url)}
             for network, given in WALLETS.items()
         },
-        "engine": {"lease": 10000, "quoting": 8000, "poll": 500, "pollLimit": 5000},
+        "multiService": {"emergencyAfter": 5000, **(multi_service or {})},
+        "engine": {**_ENGINE, "rateLimit": {"calls": 1000, "burst": 2000}},
     }
     file = home / "sandbox.json"
     file.write_text(json.dumps(content, indent=2))

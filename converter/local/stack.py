@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -39,7 +39,8 @@ _BEAT = ("beat", "--loglevel", "WARNING", "--pidfile=")
 
 @dataclass(frozen=True)
 class StackOptions:
-    """What seldom differs: the sandbox' port and speed, which services take part, which module runs as `celery`.
+    """What seldom differs: the sandbox' port and speed, which services take part, which module runs as `celery`,
+    settings of `multiService`.
 
     `api_port` is where HTTP is served: 0 picks a free port, None serves none.
     """
@@ -48,6 +49,7 @@ class StackOptions:
     sandbox_speed: float = 1.0
     services: Collection[str] | None = None
     celery: tuple[str, ...] = ()
+    multi_service: Mapping[str, Any] = field(default_factory=dict)
     api_port: int | None = None
 
 
@@ -97,7 +99,7 @@ class Stack:
             tell("sandbox")
             self.sandbox_url = self._start_sandbox()
             self._environ["CONVERTER_CONFIG"] = str(
-                write_sandbox_config(self.home, self.sandbox_url, self._options.services)
+                write_sandbox_config(self.home, self.sandbox_url, self._options.services, self._options.multi_service)
             )
             self._environ.update(sandbox_environment())
         tell("ledger")

@@ -35,6 +35,7 @@ from converter.domain.errors import (
     ServiceRejected,
     ServiceUnavailable,
 )
+from converter.domain.limits import Budget, Limit
 from converter.domain.money import EXACT, floor_unit, from_units, plain
 from converter.domain.orders import (
     Capabilities,
@@ -74,6 +75,7 @@ class BtcPayLightning(HttpService):
         keys=("token",),
         optional_keys=("callback_secret", "callback_token"),
         minimum={"ETH": Decimal("0.0001")},
+        budget=Budget(Limit(20, burst=40)),  # the pool's own server: no limit is coded for keys
     )
 
     @staticmethod

@@ -31,6 +31,7 @@ from converter.domain.errors import (
     ServiceError,
     ServiceRejected,
 )
+from converter.domain.limits import Budget, Limit
 from converter.domain.money import EXACT, plain
 from converter.domain.orders import (
     Capabilities,
@@ -77,6 +78,7 @@ class ChangeNow(HttpService):
         amount_decimals=8,
         optional_keys=("private_key",),
         minimum={"ETH": Decimal("0.001"), "BTC": Decimal("0.0001")},
+        budget=Budget(Limit(24, burst=24)),  # 80 % of the documented 30/s
     )
 
     @staticmethod

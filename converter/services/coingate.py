@@ -36,6 +36,7 @@ from converter.domain.errors import (
     ServiceRejected,
     ServiceUnavailable,
 )
+from converter.domain.limits import MINUTE, Budget, Limit
 from converter.domain.orders import (
     Capabilities,
     OperationKind,
@@ -86,6 +87,7 @@ class CoinGate(HttpService):
         keys=("token",),
         optional_keys=("callback_token",),
         minimum={"ETH": Decimal("0.001"), "BTC": Decimal("0.0001")},
+        budget=Budget(Limit(160, MINUTE, burst=20), {"order": Limit(400, 60 * MINUTE, burst=20)}),  # 80 % of 200, 500
     )
 
     @staticmethod

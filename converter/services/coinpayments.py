@@ -39,6 +39,7 @@ from converter.domain.errors import (
     ServiceError,
     ServiceRejected,
 )
+from converter.domain.limits import Budget, Limit
 from converter.domain.money import EXACT, to_units
 from converter.domain.orders import (
     Capabilities,
@@ -93,6 +94,7 @@ class CoinPayments(HttpService):
         keys=("client_id", "client_secret"),
         optional_keys=("callback_token",),
         amount_decimals=DECIMALS,
+        budget=Budget(Limit(10, burst=20)),  # far below the documented 70/s
     )
 
     def __init__(self, settings: ServiceSettings, clock: Clock) -> None:

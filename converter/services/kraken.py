@@ -44,6 +44,7 @@ from converter.domain.errors import (
     ServiceRejected,
     ServiceUnavailable,
 )
+from converter.domain.limits import MINUTE, Budget, Limit
 from converter.domain.money import EXACT, plain
 from converter.domain.orders import (
     Capabilities,
@@ -88,6 +89,16 @@ class Kraken(HttpService):
         firm_quotes=False,
         keys=("api_key", "private_key"),
         minimum={"ETH": Decimal("0.001"), "BTC": Decimal("0.0001")},
+        # Counter of a Starter key: 15, less 20 a minute; orders do not count. Depth: about one a second.
+        budget=Budget(
+            Limit(70, MINUTE, burst=30),
+            {
+                "quote": Limit(48, MINUTE, burst=10),
+                "advance": Limit(5, MINUTE, burst=3),
+                "find": Limit(8, MINUTE, burst=4),
+                "health": Limit(8, MINUTE, burst=2),
+            },
+        ),
     )
 
     def __init__(self, settings: ServiceSettings, clock: Clock) -> None:

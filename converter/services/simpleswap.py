@@ -32,6 +32,7 @@ from converter.domain.errors import (
     ServiceRejected,
     ServiceUnavailable,
 )
+from converter.domain.limits import Budget, Limit
 from converter.domain.money import plain
 from converter.domain.orders import Capabilities, OperationKind, OperationRule, Order, OrderRef, OrderRequest
 from converter.domain.quotes import Quote, QuoteRequest, net_of
@@ -75,6 +76,7 @@ class SimpleSwap(HttpService):
         keys=("api_key",),
         optional_keys=("callback_secret", "callback_token"),
         amount_decimals=8,
+        budget=Budget(Limit(1, burst=10)),  # nothing is published; public clients space calls by a second
     )
 
     def __init__(self, settings: ServiceSettings, clock: Clock) -> None:

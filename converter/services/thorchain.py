@@ -33,6 +33,7 @@ from converter.domain.errors import (
     ServiceRejected,
     ServiceUnavailable,
 )
+from converter.domain.limits import MINUTE, Budget, Limit
 from converter.domain.money import EXACT, from_units
 from converter.domain.orders import (
     Capabilities,
@@ -88,6 +89,7 @@ class ThorChain(HttpService):
         firm_quotes=False,
         keys=(),
         amount_decimals=UNIT_DECIMALS,
+        budget=Budget(Limit(1, burst=10), {"quote": Limit(48, MINUTE, burst=5)}),  # about 1 quote/s per gateway
     )
 
     def __init__(self, settings: ServiceSettings, clock: Clock) -> None:

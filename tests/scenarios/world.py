@@ -186,15 +186,21 @@ class World:
 
 @contextmanager
 def running_world(
-    home: Path, *, only: Sequence[str] = SERVICES, celery: Sequence[str] = (), environ: Mapping[str, str] | None = None
+    home: Path,
+    *,
+    only: Sequence[str] = SERVICES,
+    celery: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+    **multi_service: Any,
 ) -> Iterator[World]:
-    """Start a system with some of the services enabled; `celery` is the module that runs as the worker."""
+    """Start a system with some of the services enabled; `celery` is the module that runs as the worker, and what else
+    is named are settings of `multiService`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CONVERTER_")}
     stack = Stack(
         home,
         {**kept, **(environ or {})},
         sandbox=True,
-        options=StackOptions(sandbox_speed=5.0, services=only, celery=tuple(celery)),
+        options=StackOptions(sandbox_speed=5.0, services=only, celery=tuple(celery), multi_service=multi_service),
     )
     stack.start()
     world = World(stack)
