@@ -223,7 +223,8 @@ def others(world: World, exchanges: Wave) -> tuple[Wave, Counter[tuple[str, str]
 
 @pytest.fixture(scope="module")
 def calm(world: World, others: tuple[Wave, Counter[tuple[str, str]]]) -> Wave:
-    """One conversion each without faults: closes the breakers that the lost answers opened."""
+    """One conversion each without faults, after an operator closed the breakers that the lost answers opened."""
+    world.recover()
     wave = Wave(world, OTHERS, ())
     wave.finish()
     return wave

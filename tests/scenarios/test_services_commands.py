@@ -106,7 +106,7 @@ def test_every_configured_service_has_one_row(desk: Desk) -> None:
     found = {one["id"]: one for one in listed}
     changenow = found["changenow"]
     assert (changenow["title"], changenow["weight"], changenow["enabled"]) == ("ChangeNOW", "0.3", True)
-    assert (changenow["state"], changenow["reason"], changenow["missing"]) == ("closed", None, [])
+    assert (changenow["state"], changenow["reason"], changenow["missing"]) == ("unknown", "Redis did not answer", [])
     assert {"ETH"} <= set(changenow["takes"])
     assert {"BTC"} <= set(changenow["pays"])
     assert changenow["baseUrl"] == f"{desk.sandbox.url}/changenow"

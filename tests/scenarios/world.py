@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -17,6 +18,7 @@ from typing import Any
 import requests
 
 from converter import MultiServiceConverter
+from converter.bootstrap import build_operating
 from converter.client import ConversionHandle
 from converter.domain.bech32 import segwit_address
 from converter.domain.conversions import Attempt, Conversion, Operation, State
@@ -24,6 +26,7 @@ from converter.domain.events import Event
 from converter.domain.evm import eip55
 from converter.ledger.repository import open_ledger
 from converter.local.audit import Verdict, compare
+from converter.local.home import running_settings
 from converter.local.stack import Stack, StackOptions
 from converter.services import REGISTRY
 
@@ -144,10 +147,30 @@ class World:
         """Move the prices of the outside world."""
         requests.put(f"{self.stack.sandbox_url}/_sandbox/market", json=settings, timeout=5).raise_for_status()
 
+    def told(self) -> list[Event]:
+        """All events, oldest first."""
+        with self._ledger.begin() as work:
+            return work.outbox.after(0, limit=100_000)
+
+    def checked(self) -> set[str]:
+        """Services whose health was checked."""
+        with self._ledger.begin() as work:
+            return set(work.memory.checks())
+
+    def now(self) -> datetime:
+        """The ledger's clock."""
+        return self._ledger.now()
+
     def events(self, conversion_id: str) -> list[Event]:
         """What was told of a conversion, oldest first."""
         with self._ledger.begin() as work:
             return [one for one in work.outbox.after(0, limit=100_000) if one.conversion_id == conversion_id]
+
+    def recover(self) -> None:
+        """An operator closes all breakers, instead of waiting for them."""
+        operating = build_operating(running_settings({"home": self.stack.home}))
+        for service_id in self.converter.get_stats()["services"]:
+            operating.recover(service_id)
 
     def mend(self) -> None:
         """Clear all faults."""

@@ -137,6 +137,22 @@ def test_a_held_pair_is_held_for_all_until_an_operator_speaks(server: RedisServe
     assert learn(rates, "1.2", "1.2", at=NOW + 3 * MINUTE).accepted == {"0", "1"}
 
 
+def test_the_pairs_of_which_something_is_remembered_are_known_by_name(server: RedisServer, rates: Rates) -> None:
+    strike(rates)
+    assert rates.names() == []
+    learn(rates, "1", "1", "1")
+    learn(rates, "1", "1", "1", pair="BTC-ETH")
+    assert a_memory(server.url).names() == ["BTC-ETH", PAIR]
+
+
+def test_while_redis_is_away_the_names_are_those_that_were_seen() -> None:
+    alone = a_memory(NOWHERE)
+    assert alone.names() == []
+    learn(alone, "1", "1", "1")
+    strike(alone)
+    assert alone.names() == [PAIR]
+
+
 def test_recent_rates_are_one_for_half_a_minute_and_bounded(rates: Rates) -> None:
     for index in range(POINTS_KEPT + 20):
         at = NOW + index * timedelta(seconds=30)
