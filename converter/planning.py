@@ -123,9 +123,10 @@ def tell_tier(work: Work, conversion: Conversion, seats: Sequence[Seat]) -> None
     able, present = tier_in_use(seats)
     state = conditions.NOBODY if present is None else str(present)
     pair = conditions.pair_of(request.from_asset, request.to_asset)
-    before = work.conditions.get(conditions.tier_of(pair))
+    name = conditions.tier_of(pair, request.policy)
+    before = work.conditions.get(name)
     usual = conditions.NOBODY if able is None else str(able)
-    if not work.conditions.enter(conditions.tier_of(pair), state, normal=usual):
+    if not work.conditions.enter(name, state, normal=usual):
         return
     worse_than = before.state if before is not None else usual
     if state <= worse_than:  # "1" < "2" < "3" < "nobody"

@@ -73,8 +73,9 @@ class Seating:
     def _emergency_gate(self, work: Work, conversion: Conversion, seats: list[Seat]) -> list[Seat]:
         policy = self._desk.policy_of(conversion)
         pair = conditions.pair_of(conversion.request.from_asset, conversion.request.to_asset)
+        name = conditions.tier_of(pair, conversion.request.policy)
         present = tier_in_use(seats)[1]
-        word, tier = work.conditions.get(conditions.EMERGENCY), work.conditions.get(conditions.tier_of(pair))
+        word, tier = work.conditions.get(conditions.EMERGENCY), work.conditions.get(name)
         allowed = present is None or (word is not None and word.state == conditions.ON)
         if allowed and emergency_is_open(word, tier, policy.emergency_after, work.now()):
             return seats

@@ -175,7 +175,8 @@ class Selecting:
 
     def _others(self, work: Work, conversion: Conversion) -> bool:
         """Whether somebody who could be asked was not, in this round or just before."""
-        seats = next((one.seats for one in work.rounds.of(conversion.id) if one.number == conversion.round), ())
+        record = work.rounds.get(conversion.id, conversion.round)
+        seats = record.seats if record is not None else ()
         asked = {seat["service"] for seat in seats if seat["asked"]} | asked_in_vain(work, conversion)
         return any(seat["eligible"] and seat["service"] not in asked for seat in seats)
 

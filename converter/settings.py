@@ -17,11 +17,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel, to_snake
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from converter.domain.errors import ConfigurationError
+from converter.settings_types import CapsByCoin, CapsByPair, Milliseconds, MillisecondsOrNone
 
 SERVICES = (
     "binance",
@@ -34,26 +35,6 @@ SERVICES = (
     "thorchain",
 )
 """Ids that a configuration may name."""
-
-
-def _from_milliseconds(value: Any) -> Any:
-    if isinstance(value, timedelta) and value > timedelta(0):
-        return value
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-        raise ValueError("a positive whole number of milliseconds is accepted, such as 5000")
-    return timedelta(milliseconds=value)
-
-
-Milliseconds = Annotated[timedelta, BeforeValidator(_from_milliseconds)]
-
-
-def _from_milliseconds_or_none(value: Any) -> Any:
-    return timedelta(0) if value in (0, "0", timedelta(0)) and value is not False else _from_milliseconds(value)
-
-
-MillisecondsOrNone = Annotated[timedelta, BeforeValidator(_from_milliseconds_or_none)]
 
 
 class Section(BaseModel):
@@ -81,8 +62,8 @@ class MultiService(Section):
     allow_unverified: bool = False
     emergency_after: Milliseconds = timedelta(seconds=60)
     quote_freshness: MillisecondsOrNone = timedelta(seconds=1)
-    max_open_per_pair: dict[str, Decimal] = Field(default_factory=dict)
-    max_per_day: dict[str, Decimal] = Field(default_factory=dict)
+    max_open_per_pair: CapsByPair = Field(default_factory=dict)
+    max_per_day: CapsByCoin = Field(default_factory=dict)
 
 
 class RateLimit(Section):
@@ -107,7 +88,7 @@ class Service(Section):
     options: dict[str, str] = Field(default_factory=dict)
     min_amount: dict[str, Decimal] = Field(default_factory=dict)
     rate_limit: RateLimit | None = None
-    max_open: dict[str, Decimal] = Field(default_factory=dict)
+    max_open: CapsByCoin = Field(default_factory=dict)
 
 
 class WalletSettings(Section):

@@ -6,6 +6,7 @@ transaction, so that an outage is told once, whichever process meets it first an
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -51,9 +52,10 @@ def pair_of(from_asset: Asset, to_asset: Asset) -> str:
     return f"{_side(from_asset)}-{_side(to_asset)}"
 
 
-def tier_of(pair: str) -> str:
-    """The lowest tier that has a service for the pair: its number, or NOBODY."""
-    return f"tier:{pair}"
+def tier_of(pair: str, policy: str = "") -> str:
+    """The lowest tier that has a service for the pair: its number, or NOBODY. Conversions with settings of their own
+    (`policy`, their text) may have other services and tiers, and a condition of their own."""
+    return f"tier:{pair}" + (f":{hashlib.sha256(policy.encode()).hexdigest()[:12]}" if policy else "")
 
 
 def hold_of(pair: str) -> str:

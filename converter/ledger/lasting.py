@@ -81,10 +81,17 @@ class SqlRounds:
     def of(self, conversion_id: str) -> list[Round]:
         """Rounds of a conversion, first to last."""
         query = sa.select(rounds).where(rounds.c.conversion_id == conversion_id).order_by(rounds.c.number)
-        return [
-            Round(**{**row, "seats": json.loads(row["seats"]), "judgement": json.loads(row["judgement"])})
-            for row in self._connection.execute(query).mappings()
-        ]
+        return [_round(dict(row)) for row in self._connection.execute(query).mappings()]
+
+    def get(self, conversion_id: str, number: int) -> Round | None:
+        """One round, None when it has no record."""
+        query = sa.select(rounds).where(rounds.c.conversion_id == conversion_id, rounds.c.number == number)
+        row = self._connection.execute(query).mappings().one_or_none()
+        return None if row is None else _round(dict(row))
+
+
+def _round(row: Mapping[str, Any]) -> Round:
+    return Round(**{**row, "seats": json.loads(row["seats"]), "judgement": json.loads(row["judgement"])})
 
 
 class SqlMemory:

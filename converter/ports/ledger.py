@@ -173,6 +173,9 @@ class Rounds(Protocol):
     def of(self, conversion_id: str) -> list[Round]:
         """Rounds of a conversion, first to last."""
 
+    def get(self, conversion_id: str, number: int) -> Round | None:
+        """One round, None when it has no record."""
+
 
 class Exposure(Protocol):
     """How much is under way."""

@@ -52,6 +52,42 @@ def refused(load: Load, *content: Any, **more: Any) -> str:
     return str(caught.value)
 
 
+# --- Choosing and judging --------------------------------------------------------------------------------------------
+
+
+def test_caps_and_limits_are_exact_and_told_in_the_specifications_spelling(load: Load) -> None:
+    content = {
+        "multiService": {"maxOpenPerPair": {"ETH-BTC": 50.1}, "maxPerDay": {"ETH": 200}, "quoteFreshness": 0},
+        "services": [
+            {"id": "changenow", "weight": 1, "maxOpen": {"ETH": 0.3}, "rateLimit": {"calls": 10, "period": 2000}}
+        ],
+    }
+    settings = load(content)
+    assert settings.multi_service.max_open_per_pair == {"ETH-BTC": Decimal("50.1")}
+    assert settings.multi_service.quote_freshness == timedelta(0)
+    (only,) = settings.services
+    assert only.max_open == {"ETH": Decimal("0.3")}
+    assert only.rate_limit is not None
+    assert (only.rate_limit.calls, only.rate_limit.period) == (10, timedelta(seconds=2))
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"maxPerDay": {"ETHER": 1}}, ("maxPerDay", "ETHER", "accepted", "ETH")),
+        ({"maxPerDay": {"ETH": 0}}, ("maxPerDay", "greater than 0")),
+        ({"maxOpenPerPair": {"ETHBTC": 1}}, ("maxOpenPerPair", "ETHBTC", "accepted", "ETH-BTC")),
+        ({"quoteFreshness": -1}, ("quoteFreshness", "milliseconds")),
+        ({"emergencyAfter": 0}, ("emergencyAfter", "milliseconds")),
+        ({"loadBalancing": "random"}, ("loadBalancing", "weighted", "adaptive")),
+    ],
+)
+def test_a_cap_that_would_never_hold_is_refused(load: Load, section: dict[str, Any], words: tuple[str, ...]) -> None:
+    said = refused(load, {"multiService": section})
+    for word in words:
+        assert word in said
+
+
 # --- What is shipped -------------------------------------------------------------------------------------------------
 
 
