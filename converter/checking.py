@@ -50,6 +50,9 @@ class Checking:
             for one in guard.breakers.values():  # a loss of Redis does not end an isolation
                 one.move(BreakerState.FORCED_OPEN)
             return None
+        for one in guard.breakers.values():  # nor does it outlast its end in the ledger
+            if one.snapshot().state is BreakerState.FORCED_OPEN:
+                one.release()
         permit = None
         if breaker.snapshot().state is not BreakerState.CLOSED:
             if starving:

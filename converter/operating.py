@@ -28,12 +28,17 @@ class Operating:
         self._rates = rates
 
     def recover(self, service_id: str) -> None:
-        """Close its breakers and end its quarantine now. An isolated one stays isolated. Raises InvalidRequest."""
+        """Close its breakers and end its quarantine now. An isolated one stays isolated. Raises InvalidRequest.
+
+        While Redis is away nothing is told, for nothing is changed for the others.
+        """
         for breaker in self._of(service_id).values():
             breaker.move(BreakerState.CLOSED)
         change = self._rates.note(service_id, partial(lift, now=self._ledger.now()), self._ledger.now())
+        seen = {operation: breaker.snapshot() for operation, breaker in self._breakers[service_id].items()}
+        closed = [operation for operation, one in seen.items() if one.shared and one.state is BreakerState.CLOSED]
         with self._ledger.begin() as work:
-            for operation in self._breakers[service_id]:
+            for operation in closed:
                 tell_recovery(work, service_id, operation)
             tell_standing(work, service_id, change.standing)
 

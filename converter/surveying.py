@@ -6,11 +6,11 @@ Creates and stores nothing, and needs neither ledger nor broker. Breakers take n
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Context, Decimal
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from converter.domain.coins import Asset
 from converter.domain.errors import (
@@ -78,14 +78,6 @@ class Entry:
         if not self.known:
             return "this version has no such service"
         return f"{', '.join(self.missing)} missing" if self.missing else ""
-
-    def state(self, status: Mapping[str, Any]) -> str:
-        """`disabled`, `not_asked`, or its breaker as `status` (of `monitoring`, for this service) tells it."""
-        if not self.enabled:
-            return "disabled"
-        if self.lacks:
-            return "not_asked"
-        return "closed" if status.get("available", True) else "open"
 
     def objection(self, request: QuoteRequest) -> str:
         """Why it is not asked for this, empty when it is."""

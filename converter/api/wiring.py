@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from converter.api.app import Parts
 from converter.api.callbacks import Listener
+from converter.bootstrap import routing_policy
 from converter.enqueue import TaskSender
 from converter.hearing import Hearing
 from converter.ledger.repository import SqlLedger, open_ledger
@@ -31,7 +32,7 @@ def open_parts(settings: Settings, keys: KeyStore) -> Iterator[Parts]:
 
 def make_parts(settings: Settings, keys: KeyStore, ledger: SqlLedger, send: Callable[[str, str], bool]) -> Parts:
     """The parts on a given ledger; `send` takes a task and a conversion id."""
-    return Parts(Hearing(ledger, send), make_listeners(settings, keys))
+    return Parts(Hearing(ledger, send), make_listeners(settings, keys), ledger, routing_policy(settings))
 
 
 def make_listeners(settings: Settings, keys: KeyStore) -> dict[str, Listener]:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from converter.bootstrap import addressed
+from converter.cli.explain import explain
 from converter.cli.output import console, conversion_facts, errors, json_option, print_json, speaks_errors, table
 from converter.client import ConversionHandle, ConversionNotCompleted, MultiServiceConverter
 from converter.domain.conversions import Conversion, State
@@ -91,6 +92,9 @@ def _follow(handle: ConversionHandle, timeout: float, *, quiet: bool) -> None:
 @click.group()
 def conversions() -> None:
     """Look at conversions."""
+
+
+conversions.add_command(explain)
 
 
 @conversions.command("list")

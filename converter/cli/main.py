@@ -11,6 +11,7 @@ _COMMANDS = {
     "convert": "converter.cli.conversions:convert",
     "demo": "converter.cli.demo:demo",
     "migrate": "converter.cli.system:migrate",
+    "rates": "converter.cli.rates:rates",
     "sandbox": "converter.cli.system:sandbox",
     "serve": "converter.cli.serve:serve",
     "services": "converter.cli.services:services",

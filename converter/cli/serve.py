@@ -25,11 +25,14 @@ _CONNECTIONS = 512
 def serve(host: str, port: int, as_json: bool) -> None:
     """Serve HTTP until Ctrl-C: the callbacks of the services at /callbacks/<service>, and /healthz.
 
+    On loopback (127.0.0.1, ::1, localhost) also what can be read below /api/v1/.
+
     With --json one line with the address is printed when it listens.
     """
     import uvicorn  # noqa: PLC0415  quick help
 
     from converter.api.app import create_app  # noqa: PLC0415  pulls in FastAPI
+    from converter.api.reading import LOOPBACK  # noqa: PLC0415  as well
     from converter.api.wiring import open_parts  # noqa: PLC0415  pulls in Celery
 
     # uvicorn raises the signal that ended it once more when it has cleaned up; then it is our turn to clean up.
@@ -37,7 +40,7 @@ def serve(host: str, port: int, as_json: bool) -> None:
         signal.signal(sign, _end)
     with _listening(host, port) as listener, open_parts(running_settings(), EnvironmentKeys(environment())) as parts:
         config = uvicorn.Config(
-            create_app(parts),
+            create_app(parts, loopback=host in LOOPBACK),
             lifespan="off",
             log_level="warning",
             access_log=False,  # a path may end with a token

@@ -1,51 +1,62 @@
-"""`services`: what is configured, whether it works, and what each would offer now. Nothing is created anywhere."""
+"""`services`: what is configured, how it stands, whether it works, and what each would offer now.
+
+Nothing here is created anywhere; what an operator may change is in `operate`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Context
+from datetime import UTC, datetime
 from typing import Any
 
 import click
+from rich.markup import escape
 
-from converter.bootstrap import build_surveying, routing_policy
+from converter.bootstrap import build_surveying
+from converter.cli.figures import short
+from converter.cli.operate import emergency, isolate, recover, release
 from converter.cli.output import console, errors, json_option, print_json, speaks_errors, table
+from converter.cli.standing import last_check, read_standings, standing_facts
 from converter.domain.coins import asset
 from converter.domain.errors import InvalidRequest
 from converter.domain.money import parse_amount, plain
 from converter.domain.quotes import QuoteRequest
-from converter.ledger.repository import open_ledger
 from converter.local.home import read_run_file, running_settings
-from converter.monitoring import status as read_status
 from converter.security.keys import EnvironmentKeys
 from converter.settings import Settings, environment
-from converter.surveying import Declined, Entry, Offered, Step, Surveying
-
-_DIGITS = Context(prec=8)
+from converter.standing import UNKNOWN, ServiceStanding
+from converter.surveying import Declined, Entry, Offered, Step
 
 
 @click.group()
 def services() -> None:
-    """Look at the outside services: what is configured, whether it works, what it would offer."""
+    """Look at the outside services: what is configured, whether it works, what it would offer; take one out."""
+
+
+for _command in (recover, isolate, release, emergency):
+    services.add_command(_command)
 
 
 @services.command("list")
 @json_option
 @speaks_errors
 def list_services(as_json: bool) -> None:
-    """List the configured services, by tier and weight.
+    """List the configured services, by tier and weight, and how each stands.
+
+    Without Redis or the ledger the state of those that take part is unknown.
 
     Keys are looked for in the environment of this command; values are never shown.
     """
     settings = running_settings()
     surveying = build_surveying(settings, _keys(settings))
-    told = _told(settings, surveying)
-    found = [_entry_facts(one, told.get(one.service_id, {})) for one in surveying.entries]
+    told, now = read_standings(settings), datetime.now(UTC)
+    found = [_entry_facts(one, told.get(one.service_id), now) for one in surveying.entries]
     if as_json:
         print_json(found)
         return
-    columns = ["Service", "Title", "tier", "weight", "Enabled", "State", "Keys", "Base URL"]
-    table("Services", columns, [_listed(one) for one in found])
+    columns = ["Service", "tier", "weight", "State", "Checked", "Reason"]
+    table("Services", columns, [_listed(one, last_check(told.get(one["id"]), now)) for one in found])
+    table("Settings", ["Service", "Title", "Keys", "Base URL"], [_configured(one) for one in found])
     coins = [[one["id"], ", ".join(one["takes"]), ", ".join(one["pays"])] for one in found if one["takes"]]
     table("Coins", ["Service", "Takes", "Pays"], coins)
 
@@ -127,22 +138,8 @@ def _seconds(settings: Settings) -> float:
     return settings.multi_service.request_timeout.total_seconds()
 
 
-def _told(settings: Settings, surveying: Surveying) -> dict[str, Any]:
-    """What the ledger tells of the services that take part."""
-    policy = routing_policy(settings.model_copy(update={"services": _known(settings, surveying)}))
-    ledger = open_ledger(settings.ledger, migrate=True)
-    found: dict[str, Any] = read_status(ledger, policy)["services"]
-    ledger.close()
-    return found
-
-
-def _known(settings: Settings, surveying: Surveying) -> tuple[Any, ...]:
-    return tuple(one for one in settings.services if surveying.entry(one.id).known)
-
-
-def _entry_facts(entry: Entry, told: Mapping[str, Any]) -> dict[str, Any]:
-    failures = told.get("failures", 0)
-    failing = f"{failures} failures in a row" if failures else ""
+def _entry_facts(entry: Entry, standing: ServiceStanding | None, now: datetime) -> dict[str, Any]:
+    detail = standing.detail(now) if standing is not None else ""
     return {
         "id": entry.service_id,
         "title": entry.title,
@@ -152,25 +149,40 @@ def _entry_facts(entry: Entry, told: Mapping[str, Any]) -> dict[str, Any]:
         "pays": [str(one) for one in entry.pays],
         "known": entry.known,
         "enabled": entry.enabled,
-        "state": entry.state(told),
-        "reason": (entry.lacks if entry.enabled or not entry.known else "") or failing or None,
+        "state": _state(entry, standing),
+        "reason": (entry.lacks if entry.enabled or not entry.known else "") or detail or None,
         "needsKeys": entry.needs_keys,
         "missing": list(entry.missing),
         "baseUrl": entry.base_url,
+        **standing_facts(standing),
     }
 
 
-def _listed(facts: Mapping[str, Any]) -> list[Any]:
-    absent = [name for name in facts["missing"] if not name.startswith("services[")]
+def _state(entry: Entry, standing: ServiceStanding | None) -> str:
+    """`disabled`, `not_asked`, or how it stands."""
+    if not entry.enabled:
+        return "disabled"
+    if entry.lacks:
+        return "not_asked"
+    return UNKNOWN if standing is None else standing.state
+
+
+def _listed(facts: Mapping[str, Any], checked: str) -> list[Any]:
+    figures = [facts[name] for name in ("id", "priority", "weight", "state")]
+    reason = "" if _absent(facts) else facts["reason"] or ""  # what is missing stands among the settings
+    return [*figures, checked, escape(reason)]
+
+
+def _absent(facts: Mapping[str, Any]) -> list[str]:
+    """Variables of keys that are missing."""
+    return [name for name in facts["missing"] if not name.startswith("services[")]
+
+
+def _configured(facts: Mapping[str, Any]) -> list[Any]:
+    absent = _absent(facts)
     keys = "present" if facts["needsKeys"] else "none needed"
-    reason = "" if absent else facts["reason"]  # what is missing has a column of its own
-    return [
-        *(facts[name] for name in ("id", "title", "priority", "weight")),
-        "yes" if facts["enabled"] else "no",
-        f"{facts['state']}: {reason}" if reason else facts["state"],
-        f"missing: {', '.join(absent)}" if absent else keys if facts["known"] else "",
-        facts["baseUrl"],
-    ]
+    keys = f"missing: {', '.join(absent)}" if absent else keys if facts["known"] else ""
+    return [facts["id"], facts["title"], keys, facts["baseUrl"]]
 
 
 def _verdict(step: Step) -> str:
@@ -216,11 +228,7 @@ def _show(request: QuoteRequest, offered: list[Offered], declined: list[Declined
 
 def _row(facts: Mapping[str, Any]) -> list[Any]:
     """Figures as a person reads them, eight digits that count; the exact ones are in the JSON."""
-    fees = "\n".join(f"{_short(fee['amount'])} {fee['kind']}" for fee in facts["fees"])
+    fees = "\n".join(f"{short(fee['amount'])} {fee['kind']}" for fee in facts["fees"])
     good_for = f"{facts['expiresIn']} s" + ("" if facts["firm"] else ", estimate")
-    figures = [_short(facts[name]) for name in ("net", "rate", "gross")]
+    figures = [short(facts[name]) for name in ("net", "rate", "gross")]
     return [facts["service"], *figures, fees or "none", good_for, facts["ms"]]
-
-
-def _short(amount: str) -> str:
-    return plain(_DIGITS.create_decimal(amount))

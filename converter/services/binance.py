@@ -31,7 +31,6 @@ from converter.domain.errors import (
     ServiceRejected,
     ServiceUnavailable,
 )
-from converter.domain.limits import MINUTE, Budget, Limit
 from converter.domain.money import EXACT, floor_to, floor_unit, plain
 from converter.domain.orders import (
     Capabilities,
@@ -58,6 +57,7 @@ from converter.services.binance_routes import (
 )
 from converter.services.binance_rules import Leg, Network
 from converter.services.binance_trades import BinanceTrades
+from converter.services.binance_wire import BUDGET
 
 CODES: dict[tuple[str, str], str | None] = {
     ("BTC", "BTC"): "BTC",
@@ -96,10 +96,7 @@ class Binance(BinanceTrades):
         firm_quotes=False,
         keys=("api_key", "secret_key"),
         minimum={"ETH": Decimal("0.001"), "BTC": Decimal("0.0001")},
-        # 80 % of what is documented: 200 withdrawals and 10 looks at the withdrawal history in a minute.
-        budget=Budget(
-            Limit(10, burst=20), {"advance": Limit(160, MINUTE, burst=10), "find": Limit(8, MINUTE, burst=4)}
-        ),
+        budget=BUDGET,
     )
 
     @staticmethod

@@ -2,6 +2,8 @@
 
 The weight that the service counts stands in the headers of its answers. Near its limit our own quotes are refused
 before they are sent, as they are after a 418 or 429 for as long as the service says; what moves money still goes out.
+
+Limits: its REST documentation (weight by address) and its own SDK (weights of withdrawing and of the history by user).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import time
 from typing import Any
 
 from converter.domain.errors import RateLimited, ServiceError, ServiceUnavailable
+from converter.domain.limits import MINUTE, Budget, Limit
 from converter.ports import Clock, Deadline
 from converter.services.base import Call, HttpService, ServiceSettings, encode
 from converter.services.binance_rules import HISTORY_LIFE, Rules, known_error
@@ -20,6 +23,19 @@ from converter.transport.http import HttpAnswer
 RECV_WINDOW = 5000
 WEIGHT_LIMIT = 6000
 """Weight a minute by address on `/api`, as exchangeInfo tells it."""
+
+BUDGET = Budget(
+    Limit(16, burst=60),
+    operations={"advance": Limit(160, MINUTE, burst=20), "find": Limit(8, MINUTE, burst=2)},
+    requests={"quote": 4, "advance": 2, "find": 5},
+)
+"""80 % of the weight in a minute, by requests, of which none weighs more than 5; the pairs (20) are kept for an hour.
+
+Withdrawals: 80 % of 200 a minute. Look-ups: the history may be read ten times a minute whoever asks, and what is read
+is shared by the threads of one process only. An order fills at once, so nearly every look-up is one of a withdrawal and
+reads the history: all keep to that limit, the few others with them. A read above it would halt the whole service.
+Most requests of a call: the books of two routes; a book and a trade; two trades, what filled them, and the history.
+"""
 
 _NEAR = 0.9
 _MINUTE = 60.0

@@ -18,6 +18,7 @@ The quote is our own: store rate x amount, less an estimate of the miner fee (`f
 chain. The store's spread is inside the rate. A rate knows no networks: that of USDT is the same on all of them.
 
 Facts: Greenfield API of BTCPay Server 2.4.1 (OpenAPI and source). Proof keys are read without regard to case.
+Limits: none is coded there for keys. It is the pool's own server, whose proxy may have one: so it is kept moderate.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ class BtcPayLightning(HttpService):
         keys=("token",),
         optional_keys=("callback_secret", "callback_token"),
         minimum={"ETH": Decimal("0.0001")},
-        budget=Budget(Limit(20, burst=40)),  # the pool's own server: no limit is coded for keys
+        # On chain: rate, fee and balance; rate, fee and payout. A step reads the payout and approves it.
+        budget=Budget(Limit(20, burst=40), requests={"quote": 3, "order": 3, "advance": 2}),
     )
 
     @staticmethod

@@ -36,7 +36,6 @@ from converter.domain.errors import (
     ServiceRejected,
     ServiceUnavailable,
 )
-from converter.domain.limits import MINUTE, Budget, Limit
 from converter.domain.orders import (
     Capabilities,
     OperationKind,
@@ -50,6 +49,7 @@ from converter.domain.quotes import Quote, QuoteRequest
 from converter.ports import Deadline
 from converter.services.base import Call, HttpService, encode, exact, json_body, text
 from converter.services.coingate_requests import (
+    BUDGET,
     DOORS,
     OWNER,
     SENDS,
@@ -87,7 +87,7 @@ class CoinGate(HttpService):
         keys=("token",),
         optional_keys=("callback_token",),
         minimum={"ETH": Decimal("0.001"), "BTC": Decimal("0.0001")},
-        budget=Budget(Limit(160, MINUTE, burst=20), {"order": Limit(400, 60 * MINUTE, burst=20)}),  # 80 % of 200, 500
+        budget=BUDGET,
     )
 
     @staticmethod

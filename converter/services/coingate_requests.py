@@ -1,4 +1,7 @@
-"""What CoinGate says about send requests, read and held against ours; its codes; what it is told of a new address."""
+"""What CoinGate says about send requests, read and held against ours; its codes; what it is told of a new address.
+
+Limits: its developer pages.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,23 @@ from converter.domain.errors import (
     ServiceError,
     ServiceRejected,
 )
+from converter.domain.limits import MINUTE, Budget, Limit
 from converter.domain.money import EXACT, floor_unit, plain
 from converter.domain.orders import Order, OrderRef, OrderRequest, OrderStatus
 from converter.domain.quotes import Fee, QuoteRequest, net_of
 from converter.services.base import exact, text
+
+BUDGET = Budget(
+    Limit(160, MINUTE, burst=20),
+    operations={"order": Limit(400, 60 * MINUTE, burst=20), "find": Limit(80, MINUTE, burst=10)},
+    requests={"quote": 2, "order": 5, "advance": 2},
+)
+"""80 % of 200 requests a minute (public and private ones taken together, which is not said) and of 500 orders an hour.
+
+A quote reads rates and accounts. An order reads accounts and payout settings and makes the draft; the other two are the
+registration of a new address, or further pages of settings. A step reads the draft and confirms it.
+Look-ups leave half to them.
+"""
 
 CODES: dict[tuple[str, str], tuple[str, str | None] | None] = {
     ("BTC", "BTC"): ("BTC", "bitcoin"),

@@ -39,7 +39,6 @@ from converter.domain.errors import (
     ServiceError,
     ServiceRejected,
 )
-from converter.domain.limits import Budget, Limit
 from converter.domain.money import EXACT, to_units
 from converter.domain.orders import (
     Capabilities,
@@ -54,6 +53,7 @@ from converter.domain.quotes import Fee, Quote, QuoteRequest, net_of
 from converter.ports import Clock, Deadline
 from converter.services.base import Call, HttpService, ServiceSettings, encode, json_body
 from converter.services.coinpayments_requests import (
+    BUDGET,
     CODES,
     DECIMALS,
     Currency,
@@ -94,7 +94,7 @@ class CoinPayments(HttpService):
         keys=("client_id", "client_secret"),
         optional_keys=("callback_token",),
         amount_decimals=DECIMALS,
-        budget=Budget(Limit(10, burst=20)),  # far below the documented 70/s
+        budget=BUDGET,
     )
 
     def __init__(self, settings: ServiceSettings, clock: Clock) -> None:

@@ -1,4 +1,7 @@
-"""What CoinPayments says about currencies, wallets, previews and transactions, read and held against ours; signing."""
+"""What CoinPayments says about currencies, wallets, previews and transactions, read and held against ours; signing.
+
+Limits: its API pages.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,19 @@ from converter.domain.errors import (
     QuoteExpired,
     ServiceRejected,
 )
+from converter.domain.limits import Budget, Limit
 from converter.domain.money import EXACT, floor_unit, from_units
 from converter.domain.orders import Order, OrderRef, OrderRequest, OrderStatus
 from converter.domain.quotes import QuoteRequest
 from converter.services.base import exact, text
 from converter.transport.http import HttpAnswer
+
+BUDGET = Budget(Limit(56, burst=14), requests={"quote": 4, "order": 2})
+"""80 % of 70 requests a second; the burst is the rest of them.
+
+A quote reads limits, rates, the network fee and wallets; an order reads the wallets and makes the request. Currencies
+are looked up once.
+"""
 
 CODES: dict[tuple[str, str], tuple[str, str] | None] = {
     ("BTC", "BTC"): ("BTC", ""),

@@ -44,7 +44,6 @@ from converter.domain.errors import (
     ServiceRejected,
     ServiceUnavailable,
 )
-from converter.domain.limits import MINUTE, Budget, Limit
 from converter.domain.money import EXACT, plain
 from converter.domain.orders import (
     Capabilities,
@@ -58,7 +57,7 @@ from converter.domain.orders import (
 from converter.domain.quotes import Quote, QuoteRequest
 from converter.ports import Clock, Deadline
 from converter.services.base import Call, HttpService, ServiceSettings, encode, text
-from converter.services.kraken_account import Account
+from converter.services.kraken_account import BUDGET, Account
 from converter.services.kraken_errors import EXECUTING, known_error, succeeded, texts
 from converter.services.kraken_market import Leg, code_of, supported
 from converter.services.kraken_orders import form, halfway, order_of
@@ -89,16 +88,7 @@ class Kraken(HttpService):
         firm_quotes=False,
         keys=("api_key", "private_key"),
         minimum={"ETH": Decimal("0.001"), "BTC": Decimal("0.0001")},
-        # Counter of a Starter key: 15, less 20 a minute; orders do not count. Depth: about one a second.
-        budget=Budget(
-            Limit(70, MINUTE, burst=30),
-            {
-                "quote": Limit(48, MINUTE, burst=10),
-                "advance": Limit(5, MINUTE, burst=3),
-                "find": Limit(8, MINUTE, burst=4),
-                "health": Limit(8, MINUTE, burst=2),
-            },
-        ),
+        budget=BUDGET,
     )
 
     def __init__(self, settings: ServiceSettings, clock: Clock) -> None:

@@ -1,4 +1,7 @@
-"""What Kraken is asked for: its pairs and books, our fees, balances and saved addresses, orders and withdrawals."""
+"""What Kraken is asked for: its pairs and books, our fees, balances and saved addresses, orders and withdrawals.
+
+Limits: Kraken's guide on REST rate limits, for a key of the lowest tier (Starter).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 
 from converter.domain.coins import Asset
 from converter.domain.errors import AmountOutOfRange, IntegrityMismatch, MalformedResponse, ServiceRejected
+from converter.domain.limits import MINUTE, Budget, Limit
 from converter.domain.money import plain
 from converter.ports import Deadline
 from converter.services.base import exact
@@ -27,6 +31,19 @@ _PAIRS_LIFE, _FEE_LIFE, _METHODS_LIFE, _ADDRESSES_LIFE, _TERMS_LIFE, _BALANCE_LI
     5.0,
 )
 """Seconds. A key of the lowest tier has one call in three seconds."""
+
+BUDGET = Budget(
+    Limit(16, MINUTE, burst=12),
+    operations={"find": Limit(3, MINUTE, burst=2), "health": Limit(12, MINUTE, burst=2)},
+    requests={"quote": 3, "order": 3, "advance": 3, "find": 4, "health": 0},
+)
+"""80 % of the counter of a key: 15, less one in three seconds. Only private calls count, and no AddOrder.
+
+A quote reads balances, saved addresses and the terms of the withdrawal; an order or a step the latter two and one thing
+more; a look-up two trades (the second among the open and the closed ones) and the withdrawals. What is kept for minutes
+(methods, fees) is in the fifth that is left. Look-ups leave a quarter to what moves money. Public calls go by address:
+of Depth, about one a second is a safe pace, and so few quotes stay far below it; the health check is held by itself.
+"""
 
 EARLIER = 60
 """Seconds by which clocks may differ where rows are asked for from a moment on."""

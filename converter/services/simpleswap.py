@@ -13,9 +13,10 @@ there, read cautiously: the life of a `rateId` (a minute, where no `validUntil` 
 taken (the order's `validUntil`, where there is one); the decimals of amounts (eight at most); the meaning of each
 status (the names are from public clients; `failed` and `verifying` hold the money, and what is not listed is unknown);
 how a refund is told (its amount nowhere; a `txTo` of a refunded order is handed on for the chain to confirm, and where
-there is none a person looks); the text of a 422 (whatever it says, it is a refusal); limits of calls. The tickers of
-coins are those of their networks in the live list; a token's ticker is held against its contract. An error counts only
-with a body of the service's own, whose `code` is the HTTP status. A minimum is known only from its answers.
+there is none a person looks); the text of a 422 (whatever it says, it is a refusal); limits of calls (a public client
+spaces them by a second: 80 % of that). The tickers of coins are those of their networks in the live list; a token's
+ticker is held against its contract. An error counts only with a body of the service's own, whose `code` is the HTTP
+status. A minimum is known only from its answers.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from converter.domain.errors import (
     ServiceRejected,
     ServiceUnavailable,
 )
-from converter.domain.limits import Budget, Limit
+from converter.domain.limits import MINUTE, Budget, Limit
 from converter.domain.money import plain
 from converter.domain.orders import Capabilities, OperationKind, OperationRule, Order, OrderRef, OrderRequest
 from converter.domain.quotes import Quote, QuoteRequest, net_of
@@ -76,7 +77,8 @@ class SimpleSwap(HttpService):
         keys=("api_key",),
         optional_keys=("callback_secret", "callback_token"),
         amount_decimals=8,
-        budget=Budget(Limit(1, burst=10)),  # nothing is published; public clients space calls by a second
+        # Look-ups leave half to quotes, orders and checks.
+        budget=Budget(Limit(48, MINUTE, burst=5), operations={"find": Limit(24, MINUTE, burst=3)}),
     )
 
     def __init__(self, settings: ServiceSettings, clock: Clock) -> None:

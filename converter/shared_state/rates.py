@@ -74,6 +74,15 @@ class Rates:
 
         return self._change(_PAIR + pair, replaced)
 
+    def names(self) -> list[str]:
+        """Names of the pairs of which something is remembered, sorted; while Redis is away those that were seen."""
+        try:
+            found, _ = self._access.run("rates_lists", [_NAMES, _recent_key("")], [])
+        except RedisAway:
+            with self._lock:
+                found = list(self._seen)
+        return sorted(name.removeprefix(_PAIR) for name in found if name.startswith(_PAIR))
+
     def recent(self, pair: str) -> list[tuple[datetime, Decimal]]:
         """The rates accepted in the last hour or so, oldest first, to be shown; nothing while Redis is away."""
         try:

@@ -201,21 +201,6 @@ def test_a_rate_is_never_rounded_up() -> None:
 # --- Standing --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("changes", "status", "state"),
-    [
-        ({}, {}, "closed"),
-        ({}, {"available": True}, "closed"),
-        ({}, {"available": False}, "open"),
-        ({"missing": ("CONVERTER_KEY_ALPHA_TOKEN",)}, {"available": True}, "not_asked"),
-        ({"known": False}, {}, "not_asked"),
-        ({"enabled": False, "missing": ("CONVERTER_KEY_ALPHA_TOKEN",)}, {"available": False}, "disabled"),
-    ],
-)
-def test_the_state_says_whether_it_takes_part(changes: dict[str, Any], status: dict[str, Any], state: str) -> None:
-    assert an_entry("alpha", **changes).state(status) == state
-
-
 def test_entries_stand_by_tier_then_weight_then_id() -> None:
     entries = [an_entry("d", 2), an_entry("c", 1, "0.2"), an_entry("b", 1, "0.4"), an_entry("a", 1, "0.4")]
     assert [one.service_id for one in surveying(entries=entries).entries] == ["a", "b", "c", "d"]

@@ -156,7 +156,7 @@ def test_services_do_not_spend_each_others_budget(clock: HandClock) -> None:
 
 
 def test_an_unknown_service_has_a_cautious_budget(clock: HandClock) -> None:
-    assert admitted(alone(limits(WIDE), clock), "execute", 20, "another") == 1
+    assert admitted(alone(limits(WIDE), clock), "execute", 20, "another") == 5
 
 
 # --- Quotes and executions -------------------------------------------------------------------------------------------
