@@ -109,7 +109,7 @@ class Closing:
 
     def unknown(self, conversion: Conversion, prepared: Prepared, finding: Finding) -> Next | None:
         """The outcome is not proven: keep what is known and look again, or ask a person when it gets old."""
-        if self.too_old(conversion, prepared):
+        if finding.asked and self.too_old(conversion, prepared):
             return self.park(conversion, f"unknown for too long: {finding.error}")
         with self._desk.ledger.begin() as work:
             work.attempts.note(prepared.operation, finding.error, absences=finding.absences)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from converter.desk import Desk, order_request
 from converter.domain.conversions import Attempt, Conversion, Operation
-from converter.domain.errors import ConverterError, Outcome
+from converter.domain.errors import ConverterError, LimiterRefused, Outcome
 from converter.domain.orders import OperationKind, OperationRule, Order, OrderRef, OrderStatus, step_done
 from converter.domain.transfers import Sighting
 from converter.ports import Deadline, Work
@@ -30,6 +30,8 @@ class Finding:
     repeat: bool = False
     absences: int = 0
     error: str = ""
+    asked: bool = True
+    """False where our own limit did not let us ask."""
     look_again: timedelta | None = None
     """When a next look can prove more than this one did."""
 
@@ -48,7 +50,8 @@ class Reconciliation:
         try:
             order = self.look(conversion, attempt)
         except ConverterError as error:
-            return Finding(Outcome.UNKNOWN, error=str(error), absences=operation.absences)
+            asked = not isinstance(error, LimiterRefused)
+            return Finding(Outcome.UNKNOWN, error=str(error), absences=operation.absences, asked=asked)
         if order is not None and step_done(operation.kind, order.status):
             return Finding(Outcome.EXECUTED, order)
         rule = self._desk.services[attempt.service_id].capabilities.rules[operation.kind]

@@ -74,6 +74,13 @@ class RateLimit(Section):
     burst: int = Field(default=0, ge=0)
 
 
+class ServiceRateLimit(RateLimit):
+    """Over what the service module declares; `operations`: tighter limits of `quote`, `order`, `advance`, `find`,
+    `health`, in the place of all declared ones."""
+
+    operations: dict[Literal["quote", "order", "advance", "find", "health"], RateLimit] = Field(default_factory=dict)
+
+
 class Service(Section):
     """One entry of `services`. `min_amount` overrides the floor per from_coin that the service module declares,
     `rate_limit` its limit of calls; `max_open` caps what may be under way there, by from_coin."""
@@ -87,7 +94,7 @@ class Service(Section):
     base_url: str = ""
     options: dict[str, str] = Field(default_factory=dict)
     min_amount: dict[str, Decimal] = Field(default_factory=dict)
-    rate_limit: RateLimit | None = None
+    rate_limit: ServiceRateLimit | None = None
     max_open: CapsByCoin = Field(default_factory=dict)
 
 
@@ -112,7 +119,7 @@ class Engine(Section):
     sweep_interval: Milliseconds = timedelta(seconds=2)
     concurrency: int = Field(default=16, ge=1, le=200)
     workers: int = Field(default=1, ge=1, le=1000)
-    rate_limit: RateLimit = RateLimit(calls=50, burst=100)
+    rate_limit: RateLimit = RateLimit(calls=200, burst=400)
 
 
 class Settings(BaseSettings):

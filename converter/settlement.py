@@ -13,6 +13,7 @@ from converter.domain.errors import (
     AuthenticationFailed,
     ClaimLost,
     ConverterError,
+    LimiterRefused,
     Outcome,
     ServiceError,
     ServiceRejected,
@@ -72,6 +73,8 @@ class Settlement:
             return self._closing.free(conversion, attempt, operation.error, refused=False)
         try:
             order = self._reconciliation.look(conversion, attempt)
+        except LimiterRefused:
+            return self._closing.poll(conversion, _LIMITED)  # nobody was asked: no reason to call a person
         except ConverterError as error:
             return self._closing.poll_unseen(conversion, str(error))
         if order is None:
@@ -109,7 +112,7 @@ class Settlement:
         attempt, operation = prepared.attempt, prepared.operation
         step = "order" if operation.kind is OperationKind.ORDER else "advance"
         if operation.kind is not OperationKind.DEPOSIT and self._pause(attempt, step):
-            return self._closing.unknown(conversion, prepared, Finding(Outcome.UNKNOWN, error=_LIMITED))
+            return self._closing.unknown(conversion, prepared, Finding(Outcome.UNKNOWN, error=_LIMITED, asked=False))
         with self._desk.ledger.begin() as work:
             transfer = work.transfers.of(operation)
             again = self._sending.prepare_repeat(work, conversion, attempt, operation)

@@ -11,7 +11,7 @@ from converter.bulletin import Bulletin
 from converter.desk import Shared
 from converter.domain.breaker_rules import BreakerRules
 from converter.domain.exposure import Caps
-from converter.domain.limits import Budget, Limit, Limits
+from converter.domain.limits import CAUTIOUS, Budget, Limit, Limits
 from converter.domain.policy import ServicePolicy
 from converter.ports import RateLimiter
 from converter.services import REGISTRY, service_class
@@ -77,10 +77,12 @@ def caps(settings: Settings) -> Caps:
 def _limits(settings: Settings) -> Limits:
     budgets: dict[str, Budget] = {}
     for one in settings.enabled_services:
-        if one.rate_limit is not None:
-            budgets[one.id] = Budget(_limit(one.rate_limit))
-        elif one.id in REGISTRY:
-            budgets[one.id] = service_class(one.id).capabilities.budget
+        declared = service_class(one.id).capabilities.budget if one.id in REGISTRY else CAUTIOUS
+        if one.rate_limit is None:
+            budgets[one.id] = declared
+        else:
+            operations: dict[str, Limit] = {operation: _limit(given) for operation, given in one.rate_limit.operations.items()}
+            budgets[one.id] = Budget(_limit(one.rate_limit), operations, declared.requests)
     return Limits(everything=_limit(settings.engine.rate_limit), services=budgets)
 
 

@@ -48,8 +48,8 @@ from converter.domain.orders import (
     OrderStatus,
 )
 from converter.domain.quotes import Fee, Quote, QuoteRequest, net_of
-from converter.ports import Deadline
-from converter.services.base import Call, HttpService, encode, exact, json_body, text
+from converter.ports import Clock, Deadline
+from converter.services.base import Call, HttpService, ServiceSettings, encode, exact, json_body, text
 from converter.services.btcpay_lightning_payouts import CODES, METHODS, is_recognised, order_of
 from converter.transport.http import HttpAnswer
 
@@ -79,6 +79,11 @@ class BtcPayLightning(HttpService):
         # On chain: rate, fee and balance; rate, fee and payout. A step reads the payout and approves it.
         budget=Budget(Limit(20, burst=40), requests={"quote": 3, "order": 3, "advance": 2}),
     )
+
+    def __init__(self, settings: ServiceSettings, clock: Clock) -> None:
+        super().__init__(settings, clock)
+        if not settings.options.get("storeId"):
+            raise ValueError("options.storeId: is missing; accepted: the id of the pool's store")
 
     @staticmethod
     def supports(from_asset: Asset, to_asset: Asset) -> bool:
