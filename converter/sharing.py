@@ -81,8 +81,9 @@ def _limits(settings: Settings) -> Limits:
         if one.rate_limit is None:
             budgets[one.id] = declared
         else:
-            operations: dict[str, Limit] = {operation: _limit(given) for operation, given in one.rate_limit.operations.items()}
-            budgets[one.id] = Budget(_limit(one.rate_limit), operations, declared.requests)
+            given = one.rate_limit
+            operations: dict[str, Limit] = {operation: _limit(limit) for operation, limit in given.operations.items()}
+            budgets[one.id] = Budget(_limit(given), operations, declared.requests)
     return Limits(everything=_limit(settings.engine.rate_limit), services=budgets)
 
 
