@@ -57,10 +57,8 @@ class Asking:
         self._under_way: dict[str, int] = {}
         self._known: dict[tuple[str, QuoteRequest], tuple[float, Future[Answer]]] = {}
 
-    def ask(
-        self, guard: GuardedService, request: QuoteRequest, terms: Terms, late: Callable[[Answer], None]
-    ) -> Answer | None:
-        """The answer; None when it was not there in time: `late` hears of it when it comes, on another thread."""
+    def ask(self, guard: GuardedService, request: QuoteRequest, terms: Terms) -> Answer | Future[Answer]:
+        """The answer, or its future when it was not there in time."""
         try:
             future = self._call(guard, request, terms)
         except LimiterRefused as refusal:
@@ -68,8 +66,7 @@ class Asking:
         try:
             return future.result(max(0.0, terms.patience.remaining()))
         except NotYet:
-            future.add_done_callback(lambda done: late(done.result()))
-            return None
+            return future
 
     def _call(self, guard: GuardedService, request: QuoteRequest, terms: Terms) -> Future[Answer]:
         key, now = (guard.service_id, request), time.monotonic()
@@ -84,7 +81,12 @@ class Asking:
             if may_share:
                 self._forget(now)
                 self._known[key] = (now, future)
-        self._pool.submit(self._run, partial(_timed, guard, request, terms.last), future, guard.service_id)
+        call = partial(_timed, guard, request, terms.last)
+        try:
+            self._pool.submit(self._run, call, future, guard.service_id)
+        except RuntimeError:  # no thread, or the process is ending
+            self._ended(guard.service_id)
+            future.set_result(Answer(None, LimiterRefused(guard.service_id, "quote", detail="no thread is free"), 0))
         return future
 
     def _run(self, call: Callable[[], Answer], future: Future[Answer], service_id: str) -> None:

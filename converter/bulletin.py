@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from converter.domain import conditions, events
 from converter.domain.breakers import BreakerState
+from converter.domain.conditions import Condition
 from converter.domain.events import Event
 from converter.domain.permits import Snapshot, Transition
 from converter.ports import Ledger, Work
@@ -40,7 +41,7 @@ class Bulletin:
             if transition.event == "open":
                 tell_outage(work, service_id, operation, transition)
             else:
-                tell_recovery(work, service_id, operation)
+                tell_recovery(work, service_id, operation, transition)
 
     def flush(self, ledger: Ledger) -> None:
         """Write what was noted, in a transaction of its own, if there is anything."""
@@ -54,25 +55,34 @@ def catch_up(work: Work, service_id: str, operation: str, snapshot: Snapshot, *,
     if snapshot.state in (BreakerState.OPEN, BreakerState.HALF_OPEN):
         tell_outage(work, service_id, operation, snapshot)
     elif snapshot.state is BreakerState.CLOSED and proven:
-        tell_recovery(work, service_id, operation)
+        tell_recovery(work, service_id, operation, snapshot)
 
 
 def tell_outage(work: Work, service_id: str, operation: str, seen: Snapshot | Transition) -> None:
     """The service is unavailable from now on."""
     name = conditions.breaker_of(service_id, operation)
-    if not work.conditions.enter(name, conditions.OPEN, normal=conditions.CLOSED):
+    if _is_old(work.conditions.get(name), seen):
+        return
+    if not work.conditions.enter(name, conditions.OPEN, normal=conditions.CLOSED, detail=str(seen.generation)):
         return
     until = None if seen.until is None else seen.until.isoformat()
     payload = {"serviceId": service_id, "operation": operation, "failures": seen.failures, "until": until}
     work.outbox.add(Event(events.SERVICE_UNAVAILABLE, payload))
 
 
-def tell_recovery(work: Work, service_id: str, operation: str) -> None:
+def tell_recovery(work: Work, service_id: str, operation: str, seen: Snapshot | Transition) -> None:
     """The service is available again."""
     name = conditions.breaker_of(service_id, operation)
     before = work.conditions.get(name)
-    if before is None or not work.conditions.enter(name, conditions.CLOSED, normal=conditions.CLOSED):
+    if before is None or _is_old(before, seen):
+        return
+    if not work.conditions.enter(name, conditions.CLOSED, normal=conditions.CLOSED, detail=str(seen.generation)):
         return
     away = max(timedelta(0), work.now() - before.since)
     payload = {"serviceId": service_id, "operation": operation, "seconds": round(away.total_seconds())}
     work.outbox.add(Event(events.SERVICE_RECOVERED, payload))
+
+
+def _is_old(told: Condition | None, seen: Snapshot | Transition) -> bool:
+    """Whether something later was told already: a process may come late with its notes. Generations grow with time."""
+    return told is not None and told.detail.isdigit() and seen.generation <= int(told.detail)

@@ -15,12 +15,14 @@ from converter.desk import Desk
 from converter.domain import conditions, events
 from converter.domain.breakers import BreakerState, Verdict, verdict_of
 from converter.domain.conditions import Condition
-from converter.domain.errors import LimiterRefused, ServiceError
+from converter.domain.errors import ServiceError
 from converter.domain.events import Event
 from converter.domain.health import LIMIT, MISSES, Check
 from converter.domain.permits import Permit
+from converter.domain.quarantine import Standing
 from converter.domain.seats import SEEN_WITHIN
 from converter.guard import GuardedService
+from converter.harmless import Harmless
 from converter.ports import Deadline, Work
 from converter.selecting import tell_standing
 
@@ -65,20 +67,20 @@ class Checking:
         return self._ask(guard, permit)
 
     def _ask(self, guard: GuardedService, permit: Permit | None) -> Check | None:
-        started, error, verdict = time.monotonic(), "", Verdict.GOOD
-        try:
+        started = time.monotonic()
+        with Harmless(f"the health check of {guard.service_id}", ServiceError) as call:
             guard.check_health(Deadline.after(LIMIT.total_seconds()))
-        except ServiceError as failure:
-            error, verdict = str(failure), verdict_of(failure)
-            if isinstance(failure, LimiterRefused):
-                verdict = Verdict.NEUTRAL
         elapsed = timedelta(seconds=time.monotonic() - started)
+        verdict = Verdict.GOOD if call.error is None else verdict_of(call.error)
         breaker = guard.breakers["quote"]
         if permit is not None:
             guard.note("quote", breaker.report(permit, verdict, elapsed))
         if verdict is Verdict.NEUTRAL:
+            self._catch_up(guard, None)
             return None  # too often, or refused for reasons of its own: says nothing about its health
-        check = self._kept(guard, Check(self._desk.ledger.now(), error, round(elapsed.total_seconds() * 1000)))
+        check = self._kept(
+            guard, Check(self._desk.ledger.now(), _words(call.error), round(elapsed.total_seconds() * 1000))
+        )
         if check.misses >= MISSES and breaker.snapshot().state is BreakerState.CLOSED:
             guard.note("quote", breaker.move(BreakerState.OPEN))
         self._catch_up(guard, check)
@@ -96,14 +98,28 @@ class Checking:
         with self._desk.ledger.begin() as work:
             before = _told(work, guard.service_id)
         snapshots = {operation: breaker.snapshot() for operation, breaker in guard.breakers.items()}
-        standing = self._desk.shared.rates.standings([guard.service_id])[guard.service_id]
+        standing = self._standing(guard.service_id, before)
         with self._desk.ledger.begin() as work:
             if _told(work, guard.service_id) != before:
                 return  # told just now, and what we saw may be older than that
             self._desk.shared.bulletin.write(work)
             for operation, snapshot in snapshots.items():
                 catch_up(work, guard.service_id, operation, snapshot, proven=check is not None and check.ok)
-            tell_standing(work, guard.service_id, standing)
+            if standing.is_quarantined or standing.lifted_at is not None:  # else it may only be forgotten
+                tell_standing(work, guard.service_id, standing)
+
+    def _standing(self, service_id: str, told: dict[str, Condition]) -> Standing:
+        """How it stands. A quarantine that nobody remembers is looked up in the ledger's copy."""
+        rates = self._desk.shared.rates
+        standing = rates.standings([service_id])[service_id]
+        quarantine = told.get(conditions.quarantine_of(service_id))
+        forgotten = not standing.is_quarantined and standing.lifted_at is None
+        if quarantine is None or quarantine.state != conditions.ON or not forgotten:
+            return standing
+        with self._desk.ledger.begin() as work:
+            kept = work.memory.rates()
+        rates.reload(kept, self._desk.ledger.now())
+        return rates.standings([service_id])[service_id]
 
     def _starving(self, work: Work) -> bool:
         """Whether some pair has had nobody for a while."""
@@ -120,6 +136,10 @@ class Checking:
             snapshot = breaker.snapshot()
             if snapshot.state is BreakerState.OPEN and self._desk.ledger.now() - snapshot.since >= _PROBE_EARLY:
                 breaker.move(BreakerState.HALF_OPEN)
+
+
+def _words(error: Exception | None) -> str:
+    return "" if error is None else str(error) or type(error).__name__
 
 
 def _told(work: Work, service_id: str) -> dict[str, Condition]:

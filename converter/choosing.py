@@ -7,7 +7,7 @@ with the balancer's charge: an attempt is about to start. Nothing is prepared be
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from converter.desk import Desk
@@ -26,6 +26,8 @@ class Bench:
     rows: list[QuoteRow]
     attempts: list[Attempt]
     now: datetime
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    """Services that could have been asked in this round and were not, with their tiers."""
 
     @property
     def tried(self) -> set[str]:
@@ -64,7 +66,7 @@ class Choosing:
             if reason := self._objection(conversion, quote):
                 passed_over[quote.service_id] = reason
         while candidates := bench.candidates(passed_over):
-            quote = self._pick(policy, candidates)
+            quote = self._pick(policy, candidates, bench.waiting)
             try:
                 return Choice(quote, self._desk.services[quote.service_id].enter())
             except (BreakerRefused, LimiterRefused) as refusal:
@@ -79,18 +81,19 @@ class Choosing:
         snapshot = guard.breakers["execute"].snapshot()
         if not snapshot.admits:
             return "its breaker for executions is open"
-        if snapshot.state is not BreakerState.CLOSED and not self._is_smallest(conversion):
+        if snapshot.state is not BreakerState.CLOSED and not self._is_smallest(conversion, quote.service_id):
             return "a smaller conversion tries it first"
         return "its rate budget is used up" if guard.pause_before("order") else ""
 
-    def _is_smallest(self, conversion: Conversion) -> bool:
-        """Whether no conversion of the same coins risks less: a service that comes back is tried with the smallest."""
+    def _is_smallest(self, conversion: Conversion, service_id: str) -> bool:
+        """Whether no other conversion of the same coins that may be attempted there now risks less: a service that
+        comes back is tried with the smallest."""
         request = conversion.request
         with self._desk.ledger.begin() as work:
-            others = work.exposure.open_amounts(request.from_asset.coin, request.to_asset.coin)
+            others = work.exposure.candidates(service_id, request.from_asset.coin, request.to_asset.coin)
         return all((amount, other) >= (request.amount, conversion.id) for other, amount in others)
 
-    def _pick(self, policy: RoutingPolicy, candidates: list[Quote]) -> Quote:
+    def _pick(self, policy: RoutingPolicy, candidates: list[Quote], waiting: Mapping[str, int]) -> Quote:
         """The first of the order; among its equals, or its whole tier without best rate, whose turn it is."""
         tiers = {one.service_id: one.tier for one in policy.services}
         first = candidates[0]
@@ -101,7 +104,9 @@ class Choosing:
             return by_id.get(self._desk.shared.adaptive.compare(nets, first.service_id) or "", first)
         if policy.always_use_best_rate:
             nets = {service_id: net for service_id, net in nets.items() if net == first.net}
-        taken = self._desk.shared.turns.take(policy.tier(tiers[first.service_id]), list(nets))
+        tier = policy.tier(tiers[first.service_id])
+        late = [service_id for service_id, number in waiting.items() if number == tier.number]
+        taken = self._desk.shared.turns.take(tier, list(nets), late)
         if policy.adaptive_shadow:
             self._desk.shared.adaptive.compare({one.service_id: one.net for one in same_tier}, taken)
         return by_id[taken]

@@ -42,9 +42,11 @@ class Execution:
         if conversion is None:
             return None
         try:
-            return self._attempt_all(conversion)
+            following = self._attempt_all(conversion)
         except ClaimLost:
             return None  # another owner goes on; whatever we know, the service knows too
+        self._desk.shared.bulletin.flush(self._desk.ledger)
+        return following
 
     def _attempt_all(self, conversion: Conversion) -> Next | None:
         passed_over: dict[str, str] = {}
@@ -53,7 +55,10 @@ class Execution:
                 attempts = work.attempts.of(conversion.id)
                 open_attempt = next((one for one in attempts if one.is_open), None)
                 rows = work.quotes.of_round(conversion.id, conversion.round)
-                bench = Bench(rows, attempts, work.now())
+                record = work.rounds.get(conversion.id, conversion.round)
+                seats = record.seats if record is not None else ()
+                waiting = {seat["service"]: seat["tier"] for seat in seats if seat["eligible"] and not seat["asked"]}
+                bench = Bench(rows, attempts, work.now(), waiting)
             if open_attempt is not None:
                 return self._settlement.resume(conversion, open_attempt)
             choice = self._choosing.next(conversion, bench, passed_over)

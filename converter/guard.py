@@ -6,7 +6,7 @@ half-open permit of the quote breaker is the health check's. Leave for an operat
 before the operation exists (`enter`), and handed back with its end.
 
 What was sent must be settled even at a service that takes nothing new: look-ups and later steps are not refused by the
-breaker, but how they end is told to it. Look-ups keep to the limits; a later step asks `pause_before` first.
+breaker; how a later step ends is told to it. Look-ups keep to the limits; a later step asks `pause_before` first.
 """
 
 from __future__ import annotations

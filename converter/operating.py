@@ -36,10 +36,10 @@ class Operating:
             breaker.move(BreakerState.CLOSED)
         change = self._rates.note(service_id, partial(lift, now=self._ledger.now()), self._ledger.now())
         seen = {operation: breaker.snapshot() for operation, breaker in self._breakers[service_id].items()}
-        closed = [operation for operation, one in seen.items() if one.shared and one.state is BreakerState.CLOSED]
+        closed = {operation: one for operation, one in seen.items() if one.shared and one.state is BreakerState.CLOSED}
         with self._ledger.begin() as work:
-            for operation in closed:
-                tell_recovery(work, service_id, operation)
+            for operation, snapshot in closed.items():
+                tell_recovery(work, service_id, operation, snapshot)
             tell_standing(work, service_id, change.standing)
 
     def isolate(self, service_id: str) -> None:

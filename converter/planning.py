@@ -12,9 +12,9 @@ from converter.domain import conditions, events
 from converter.domain.conversions import Conversion, State
 from converter.domain.errors import NoServiceAvailable
 from converter.domain.events import Event
-from converter.domain.policy import RoutingPolicy, backoff
+from converter.domain.policy import backoff
 from converter.domain.routing import Place, by_turns, whom_to_ask
-from converter.domain.seats import Bar, Seat, eligible, tier_in_use
+from converter.domain.seats import SEEN_WITHIN, Bar, Seat, eligible, tier_in_use
 from converter.ports import Work
 from converter.seating import Outlook, Seating
 
@@ -73,13 +73,12 @@ class Planning:
         declined = asked_in_vain(work, conversion)
         policy = self._desk.policy_of(conversion)
         places = _places(eligible(seats), outlook)
-        asked = _asked(places, declined, policy)
+        asked = _asked(places, declined, len(places) if _was_held(work, conversion) else policy.max_parallel_requests)
         moved = work.conversions.move(
             conversion,
             State.QUOTING,
             round=conversion.round + 1,
             due_at=work.now() + self._desk.timing.quoting,
-            reason="",
         )
         turns = {place.service_id: place.turn for place in places}
         facts = [seat.facts(turns.get(seat.service_id), asked=seat.service_id in asked) for seat in seats]
@@ -100,9 +99,14 @@ def _places(seats: Sequence[Seat], outlook: Outlook) -> list[Place]:
     return by_turns(by_tier, outlook.turns)
 
 
-def _asked(places: list[Place], declined: set[str], policy: RoutingPolicy) -> list[str]:
+def _was_held(work: Work, conversion: Conversion) -> bool:
+    """Whether the last round could not be trusted: then everybody is a witness."""
+    last = work.rounds.get(conversion.id, conversion.round)
+    return last is not None and last.judgement.get("hold") is not None
+
+
+def _asked(places: list[Place], declined: set[str], limit: int) -> list[str]:
     """Who had no offer a moment ago makes room for the others, and fills what they leave free."""
-    limit = policy.max_parallel_requests
     willing = whom_to_ask([place for place in places if place.service_id not in declined], limit)
     others = whom_to_ask([place for place in places if place.service_id in declined], limit - len(willing))
     return [place.service_id for place in (*willing, *others)]
@@ -121,11 +125,15 @@ def tell_tier(work: Work, conversion: Conversion, seats: Sequence[Seat]) -> None
     """Tell that a pair went over to services of a higher tier than it has by its configuration, or to nobody."""
     request = conversion.request
     able, present = tier_in_use(seats)
+    if able is None:
+        return  # no service of the regular tiers takes this pair or amount at all: that says nothing about the others
     state = conditions.NOBODY if present is None else str(present)
     pair = conditions.pair_of(request.from_asset, request.to_asset)
     name = conditions.tier_of(pair, request.policy)
     before = work.conditions.get(name)
-    usual = conditions.NOBODY if able is None else str(able)
+    usual = str(able)
+    if before is not None and before.state == state and work.now() - before.seen_at > SEEN_WITHIN:
+        work.conditions.restart(name)
     if not work.conditions.enter(name, state, normal=usual):
         return
     worse_than = before.state if before is not None else usual
@@ -146,7 +154,7 @@ def wait(work: Work, conversion: Conversion, reason: str, at_most: timedelta | N
     if conversion.state is State.WAITING:
         seconds = max(seconds, min(work.now() - conversion.since, timedelta(seconds=60)))
     seconds = seconds if at_most is None else min(seconds, at_most)
-    if conversion.state is not State.WAITING or reason != conversion.reason:
+    if reason != conversion.reason:  # it stays with the conversion through the rounds that bring nothing
         payload = {"reason": reason, "seconds": round(seconds.total_seconds())}
         work.outbox.add(Event(events.CONVERSION_WAITING, payload, conversion.id))
     return work.conversions.move(conversion, State.WAITING, due_at=work.now() + seconds, reason=reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -39,52 +40,48 @@ class Quoting:
         if conversion.state is not State.QUOTING or conversion.round != asked_round:
             return {"conversion": conversion_id, "round": asked_round, "skipped": True}
         limit = self._desk.policy_of(conversion).request_timeout
-        last = Deadline.after(limit.total_seconds())
+        end = Deadline.after(limit.total_seconds())
         record: dict[str, Any] = {}
         for service_id in service_ids:
-            usual = quote_deadline(latencies[service_id], limit).total_seconds()
-            terms = Terms(min(last, Deadline.after(usual), key=lambda one: one.at), last, share=conversion.round == 1)
-            row = self._ask_one(conversion, service_id, terms)
+            usual = Deadline.after(quote_deadline(latencies[service_id], limit).total_seconds())
+            row = self._ask_one(conversion, service_id, min(end, usual, key=lambda one: one.at))
             record = {"conversion": conversion_id, "round": asked_round, "service": service_id, "error": row.error}
             if row.quote is not None:
                 return {**record, "net": plain(row.quote.net)}
-            if last.expired:
+            if end.expired:
                 break
         return record
 
-    def _ask_one(self, conversion: Conversion, service_id: str, terms: Terms) -> QuoteRow:
+    def _ask_one(self, conversion: Conversion, service_id: str, patience: Deadline) -> QuoteRow:
+        """Wait for the answer until `patience`. The call itself has the configured time, however hasty this conversion
+        is: what we had no time for is not held against the service."""
         request = QuoteRequest(conversion.request.from_asset, conversion.request.to_asset, conversion.request.amount)
-        asked_at, waited = self._desk.ledger.now(), terms.patience.remaining()
-
-        def late(answer: Answer) -> None:
-            self._late(_row(conversion, service_id, answer, asked_at))
-
-        answer = self._asking.ask(self._desk.services[service_id], request, terms, late)
-        if answer is None:
-            row = QuoteRow(
-                id=0,
-                conversion_id=conversion.id,
-                round=conversion.round,
-                service_id=service_id,
-                quote=None,
-                error=f"{service_id} quote: no answer within {max(0.0, waited):.1f} s",
-                elapsed_ms=round(max(0.0, waited) * 1000),
-                asked_at=asked_at,
-                failed=True,
-                late=True,
-            )
-        else:
+        asked_at, waited = self._desk.ledger.now(), max(0.0, patience.remaining())
+        last = Deadline.after(self._desk.policy.request_timeout.total_seconds())
+        terms = Terms(patience, last, share=conversion.round == 1)
+        answer = self._asking.ask(self._desk.services[service_id], request, terms)
+        if isinstance(answer, Answer):
             row = _row(conversion, service_id, answer, asked_at)
-        self._store(row, told=answer is not None)
+            self._store(row)
+            return row
+        error = f"{service_id} quote: no answer within {waited:.1f} s"
+        row = replace(_row(conversion, service_id, Answer(None, None, round(waited * 1000)), asked_at), error=error)
+        row = replace(row, failed=True, late=True)
+        if self._store(row):
+            # Only now: an answer that comes this moment must find the row that it belongs to.
+            answer.add_done_callback(lambda done: self._late(_row(conversion, service_id, done.result(), asked_at)))
         return row
 
-    def _store(self, row: QuoteRow, *, told: bool) -> None:
+    def _store(self, row: QuoteRow) -> bool:
+        """Keep an answer; False when the service's answer of this round was known already."""
         with self._desk.ledger.begin() as work:
             failures = work.quotes.recent_failures(row.service_id)
-            if work.quotes.add(row) and row.failed and told:
+            added = work.quotes.add(row)
+            if added and row.failed and not row.late:
                 payload = {"serviceId": row.service_id, "failures": failures + 1, "operation": "quote"}
                 work.outbox.add(Event(events.SERVICE_FAILURE, payload, row.conversion_id))
             self._desk.shared.bulletin.write(work)
+        return added
 
     def _late(self, row: QuoteRow) -> None:
         """An answer after its round had gone on: it counts for the statistics, and a failure is told."""

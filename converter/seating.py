@@ -14,7 +14,7 @@ from converter.domain import conditions
 from converter.domain.conversions import Attempt, AttemptState, Conversion
 from converter.domain.exposure import UnderWay
 from converter.domain.policy import RoutingPolicy, ServicePolicy
-from converter.domain.seats import EMERGENCY_TIER, Bar, Objection, Seat, eligible, emergency_is_open, tier_in_use
+from converter.domain.seats import EMERGENCY_TIER, Bar, Objection, Seat, eligible, nobody_for, tier_in_use
 from converter.guard import may_be_asked
 from converter.ports import Work
 
@@ -62,7 +62,7 @@ class Seating:
             if seat.service_id in refused:
                 objection = objection or Objection(Bar.REFUSED, "refused just now")
             if text := exposed.get(seat.service_id):
-                objection = objection or Objection(Bar.BUSY, text)
+                objection = objection or Objection(Bar.EXPOSED, text)
             seats.append(replace(seat, objection=objection))
         return self._emergency_gate(work, conversion, seats)
 
@@ -74,10 +74,13 @@ class Seating:
         policy = self._desk.policy_of(conversion)
         pair = conditions.pair_of(conversion.request.from_asset, conversion.request.to_asset)
         name = conditions.tier_of(pair, conversion.request.policy)
-        present = tier_in_use(seats)[1]
+        able, present = tier_in_use(seats)
         word, tier = work.conditions.get(conditions.EMERGENCY), work.conditions.get(name)
-        allowed = present is None or (word is not None and word.state == conditions.ON)
-        if allowed and emergency_is_open(word, tier, policy.emergency_after, work.now()):
+        if word is not None and word.state == conditions.ON:
+            return seats
+        if able is None and work.now() - conversion.created_at >= policy.emergency_after:
+            return seats  # nobody below takes this pair or amount at all
+        if able is not None and present is None and nobody_for(tier, policy.emergency_after, work.now()):
             return seats
         closed = Objection(Bar.TIER, "the emergency tier is closed")
         return [

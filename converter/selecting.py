@@ -24,8 +24,6 @@ from converter.domain.anomalies import (
     PairState,
     RatedQuote,
     judge,
-    malformed,
-    rate_of,
 )
 from converter.domain.conversions import Conversion, State
 from converter.domain.events import Event
@@ -33,7 +31,9 @@ from converter.domain.money import plain
 from converter.domain.policy import RoutingPolicy
 from converter.domain.quarantine import Change, Standing, after_verdict
 from converter.domain.quotes import QuoteRequest, QuoteRow
+from converter.domain.rating import malformed, rate_of
 from converter.domain.routing import Offer, by_turns, rank
+from converter.domain.seats import EMERGENCY_TIER
 from converter.planning import asked_in_vain, wait
 from converter.ports import Work
 from converter.quoting import is_refusal
@@ -85,7 +85,7 @@ class Selecting:
                 payload = {"serviceId": best.service_id, "net": plain(best.net), "quotes": len(rows)}
                 work.outbox.add(Event(events.CONVERSION_QUOTED, payload, conversion_id))
             due_at = work.now() + self._desk.timing.handover
-            work.conversions.move(conversion, State.EXECUTING, due_at=due_at)
+            work.conversions.move(conversion, State.EXECUTING, due_at=due_at, reason="")
         return Next.EXECUTE
 
     def _judge(self, conversion: Conversion, rows: list[QuoteRow], now: datetime) -> Judged:
@@ -100,7 +100,8 @@ class Selecting:
         ]
         rates = self._desk.shared.rates
         quarantined = [one for one, standing in rates.standings(list(offers)).items() if standing.is_quarantined]
-        alone = self._desk.policy_of(conversion).allow_unverified or len(self._converting(conversion)) <= 1
+        policy = self._desk.policy_of(conversion)
+        alone = policy.allow_unverified or len(self._converting(conversion, regular=True)) <= 1
         step = partial(_step, rated, quarantined, now, allow_unverified=alone)
         pair = conditions.pair_of(request.from_asset, request.to_asset)
         judgement = rates.learn(pair, step, now) if rated else step(rates.pair(pair))
@@ -152,13 +153,13 @@ class Selecting:
     def _nobody(self, work: Work, conversion: Conversion, rows: list[QuoteRow], judged: Judged) -> Next | None:
         """No usable quote: ask those who were not asked yet, at once; fail when every service says that the amount is
         too small; else wait and ask again."""
-        hold = judged.judgement.state.hold
-        if hold is not None and judged.judgement.verdicts:
+        hold = judged.judgement.state.hold if judged.judgement.verdicts else None
+        if self._others(work, conversion, held=hold is not None):
+            work.conversions.move(conversion, State.WAITING, due_at=work.now())
+            return Next.START
+        if hold is not None:
             self._held(work, conversion, hold)
             return None
-        if self._others(work, conversion):
-            work.conversions.move(conversion, State.WAITING, due_at=work.now(), reason="asking the others")
-            return Next.START
         texts = {one.service_id: one.text for one in judged.judgement.verdicts} | judged.refused
         reasons = [f"{row.service_id}: {row.error or texts.get(row.service_id) or 'no usable quote'}" for row in rows]
         seen = [*rows]  # one round cannot ask all: what the rounds just before were told counts as well
@@ -173,11 +174,12 @@ class Selecting:
         wait(work, conversion, "; ".join(reasons) or "nobody answered")
         return None
 
-    def _others(self, work: Work, conversion: Conversion) -> bool:
-        """Whether somebody who could be asked was not, in this round or just before."""
+    def _others(self, work: Work, conversion: Conversion, *, held: bool) -> bool:
+        """Whether somebody who could be asked was not: in this round, where witnesses are wanted, or just before."""
         record = work.rounds.get(conversion.id, conversion.round)
         seats = record.seats if record is not None else ()
-        asked = {seat["service"] for seat in seats if seat["asked"]} | asked_in_vain(work, conversion)
+        asked = {seat["service"] for seat in seats if seat["asked"]}
+        asked |= set() if held else asked_in_vain(work, conversion)
         return any(seat["eligible"] and seat["service"] not in asked for seat in seats)
 
     def _held(self, work: Work, conversion: Conversion, hold: Hold) -> None:
@@ -187,18 +189,19 @@ class Selecting:
         now = work.now()
         if hold.is_due(HOLD_ALERTS, now):
             reason += "; an operator can confirm it (converter rates confirm)"
-        if conversion.state is not State.WAITING or reason != conversion.reason:
+        if reason != conversion.reason:
             payload = {"reason": reason, "seconds": round(HOLD_ASKS_AGAIN.total_seconds())}
             work.outbox.add(Event(events.CONVERSION_WAITING, payload, conversion.id))
         work.conversions.move(conversion, State.WAITING, due_at=now + HOLD_ASKS_AGAIN, reason=reason)
 
-    def _converting(self, conversion: Conversion) -> set[str]:
-        """Every service that could take this pair, asked or not, away or not."""
+    def _converting(self, conversion: Conversion, *, regular: bool = False) -> set[str]:
+        """Every service that could take this pair, asked or not, away or not; `regular`: below the emergency tier."""
         request = conversion.request
         return {
             place.service_id
             for place in self._desk.policy_of(conversion).services
-            if (service := self._desk.services.get(place.service_id)) is not None
+            if not (regular and place.tier == EMERGENCY_TIER)
+            and (service := self._desk.services.get(place.service_id)) is not None
             and service.supports(request.from_asset, request.to_asset)
             and self._desk.can_deposit(service, request.from_asset)
             and request.amount >= place.minimum.get(request.from_asset.coin, Decimal(0))

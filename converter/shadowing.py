@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from converter.asking import Answer, Asking, Terms
 from converter.desk import Desk
-from converter.domain.anomalies import RatedQuote, judge, malformed, rate_of
+from converter.domain.anomalies import Code, RatedQuote, judge
 from converter.domain.conditions import pair_of
+from converter.domain.errors import ServiceError
 from converter.domain.quarantine import after_verdict
 from converter.domain.quotes import QuoteRequest
+from converter.domain.rating import malformed, rate_of
 from converter.guard import may_be_asked
+from converter.harmless import Harmless
 from converter.ports import Deadline
 from converter.selecting import tell_standing
 
@@ -33,7 +37,8 @@ class Shadowing:
             with self._desk.ledger.begin() as work:
                 row = work.quotes.latest(service_id)
             if row is not None and row.quote is not None:
-                self._judge(service_id, row.quote.request, quarantined)
+                with Harmless(f"the shadow quote of {service_id}", ServiceError):
+                    self._judge(service_id, row.quote.request, quarantined)
         return quarantined
 
     def _judge(self, service_id: str, request: QuoteRequest, quarantined: list[str]) -> None:
@@ -49,9 +54,13 @@ class Shadowing:
         now = self._desk.ledger.now()
         state = self._desk.shared.rates.pair(pair_of(*pair))
         verdicts = {one.service_id: one for one in judge(rated, state, quarantined, now).verdicts}
-        if service_id not in verdicts:
+        verdict = verdicts.get(service_id)
+        if verdict is None:
             return
-        step = partial(after_verdict, verdict=verdicts[service_id], now=now)
+        if verdict.code is Code.HELD and not any(guard.supports(*pair) for guard in free.values()):
+            # Nobody can ever bear witness: then its time alone ends the quarantine, as it alone converts the pair.
+            verdict = replace(verdict, code=Code.SHADOW)
+        step = partial(after_verdict, verdict=verdict, now=now)
         change = self._desk.shared.rates.note(service_id, step, now)
         with self._desk.ledger.begin() as work:
             tell_standing(work, service_id, change.standing)
@@ -60,11 +69,7 @@ class Shadowing:
     def _ask(self, service_id: str, request: QuoteRequest) -> RatedQuote | None:
         last = Deadline.after(_SECONDS)
         asked_at = self._desk.ledger.now()
-        answer = self._asking.ask(self._desk.services[service_id], request, Terms(last, last, share=True), _ignore)
-        if answer is None or answer.quote is None or malformed(answer.quote, request):
+        answer = self._asking.ask(self._desk.services[service_id], request, Terms(last, last, share=True))
+        if not isinstance(answer, Answer) or answer.quote is None or malformed(answer.quote, request):
             return None
         return RatedQuote(service_id, rate_of(answer.quote), asked_at, answer.quote.expires_at)
-
-
-def _ignore(answer: Answer) -> None:
-    """Too late for show."""

@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Context, Decimal
 from enum import StrEnum
 
-from converter.domain.money import EXACT, MAX_DIGITS, plain
-from converter.domain.quotes import Quote, QuoteRequest
+from converter.domain.money import MAX_DIGITS, plain
 from converter.domain.rate_history import JUMP, MAX_TOLERANCE, History, accept, log_ratio, midpoint, tolerance
 
 FRESH = timedelta(seconds=15)
@@ -26,9 +25,8 @@ AGREEING, AGREEMENT = 3, Decimal("0.01")
 """A jump of the reference is believed when so many quotes are this close to it."""
 WITNESSES = 2
 HOLD_ASKS_AGAIN, HOLD_ALERTS = timedelta(seconds=30), timedelta(minutes=2)
-HOLD_IS_REVIEWED = timedelta(minutes=30)
 
-_FIXED_FEES = ("network", "withdrawal")
+_LOW = Context(prec=20, rounding=ROUND_FLOOR)
 
 
 class Code(StrEnum):
@@ -78,7 +76,7 @@ class Hold:
     rate: Decimal | None
 
     def is_due(self, stage: timedelta, now: datetime) -> bool:
-        """Whether it has stood as long as `HOLD_ALERTS` or `HOLD_IS_REVIEWED`."""
+        """Whether it has stood so long, such as `HOLD_ALERTS`."""
         return now - self.since >= stage
 
 
@@ -115,24 +113,6 @@ class Judgement:
         return frozenset(one.service_id for one in self.verdicts if one.code is Code.ACCEPTED)
 
 
-def rate_of(quote: Quote) -> Decimal:
-    """The rate to judge: what the receiver gets plus the fixed fees, for one unit of from_coin."""
-    fixed = sum((fee.amount for fee in quote.fees if fee.kind in _FIXED_FEES), Decimal(0))
-    return EXACT.divide(EXACT.add(quote.net, fixed), quote.request.amount)
-
-
-def malformed(quote: Quote, asked: QuoteRequest) -> str:
-    """Why a quote cannot be an answer to what was asked; empty when it can."""
-    if quote.request != asked:
-        return "answers another pair or amount"
-    amounts = (quote.gross, quote.net, *(fee.amount for fee in quote.fees))
-    if not all(one.is_finite() and (not one or one.adjusted() < MAX_DIGITS) for one in amounts):
-        return "has a figure that is no amount"
-    if quote.net <= 0:
-        return "leaves nothing for the receiver"
-    return "promises more than its gross" if quote.net > quote.gross else ""
-
-
 def judge(
     quotes: Sequence[RatedQuote],
     state: PairState,
@@ -154,7 +134,7 @@ def judge(
     reference = _reference(voters, history)
     if voters and reference is not None:
         code = _doubt(voters, history, reference, state.hold)
-        code = None if code is HoldCode.UNVERIFIED and allow_unverified else code
+        code = None if allow_unverified and _is_only_unverified(code, state.hold) else code
     elif any(refused[one][0] is Code.SLIP for one in refused.keys() - set(quarantined)):
         code = HoldCode.JUMP
     else:
@@ -224,11 +204,14 @@ def _doubt(
     rates: Sequence[Decimal], history: History | None, reference: Decimal, before: Hold | None
 ) -> HoldCode | None:
     """Why this reference is not to be trusted, None when it is."""
+    width = tolerance(history)
     known = [history.average] if history is not None else []
     low, high = _middle(rates)
-    if not known and len(rates) > 1 and log_ratio(high, low) > tolerance(history):
+    if known and len(rates) == 1 and not _is_within(rates[0], reference, width) and _is_bearable(rates[0], reference):
+        return None  # a little worse than it was: for want of a better one it will do
+    if not known and len(rates) > 1 and log_ratio(high, low) > width:
         return HoldCode.NO_AGREEMENT  # two halves contradict each other, and nothing says which is right
-    if _near([*rates, *known], reference, tolerance(history)) < WITNESSES:
+    if _near([*rates, *known], reference, width) < WITNESSES:
         return HoldCode.UNVERIFIED if len(rates) == 1 and not known else HoldCode.NO_AGREEMENT
     if _near(rates, reference, AGREEMENT) >= AGREEING:
         return None
@@ -238,11 +221,16 @@ def _doubt(
     return HoldCode.JUMP if before is not None and before.code is HoldCode.JUMP else None
 
 
+def _is_only_unverified(code: HoldCode | None, before: Hold | None) -> bool:
+    """A hold of another kind does not end because history grew too old to contradict."""
+    return code is HoldCode.UNVERIFIED and (before is None or before.code is HoldCode.UNVERIFIED)
+
+
 def _held(before: Hold | None, code: HoldCode, rate: Decimal | None, now: datetime) -> Hold:
     """The hold after a doubtful round. A jump stays a jump until it is confirmed or gone."""
     if before is None:
         return Hold(code, now, rate)
-    stays = before.code if before.code is HoldCode.JUMP else code
+    stays = before.code if before.code is HoldCode.JUMP or code is HoldCode.UNVERIFIED else code
     return replace(before, code=stays, rate=before.rate if rate is None else rate)
 
 
@@ -254,11 +242,21 @@ def _place(rate: Decimal, reference: Decimal | None, width: Decimal) -> tuple[Co
     text = (
         f"{abs(distance) * 100:.2f} % {'above' if distance > 0 else 'below'} the reference, {width * 100:.2f} allowed"
     )
-    if distance > width:
+    if _is_within(rate, reference, width):
+        return Code.ACCEPTED, text
+    if distance > 0:
         return Code.TOO_GOOD, text
-    if distance < -MAX_TOLERANCE:
-        return Code.TOO_BAD, text
-    return (Code.UNCOMPETITIVE if distance < -width else Code.ACCEPTED), text
+    return (Code.UNCOMPETITIVE if _is_bearable(rate, reference) else Code.TOO_BAD), text
+
+
+def _is_within(rate: Decimal, reference: Decimal, width: Decimal) -> bool:
+    """Whether a rate is at most this share below the reference, bound included, and not too far above it."""
+    return rate >= _LOW.multiply(reference, 1 - width) and log_ratio(rate, reference) <= width
+
+
+def _is_bearable(rate: Decimal, reference: Decimal) -> bool:
+    """Whether a rate below the reference is not too bad, if there is no better one."""
+    return rate < reference and _is_within(rate, reference, MAX_TOLERANCE)
 
 
 def _will_do(verdict: Verdict, quarantined: Collection[str]) -> bool:
@@ -279,4 +277,4 @@ def _verdict(
 
 def _near(rates: Sequence[Decimal], reference: Decimal, width: Decimal) -> int:
     """How many of these rates agree with the reference."""
-    return sum(abs(log_ratio(rate, reference)) <= width for rate in rates)
+    return sum(_is_within(rate, reference, width) for rate in rates)

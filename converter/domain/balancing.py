@@ -38,6 +38,8 @@ class Member:
 
     service_id: str
     weight: int
+    waits: bool = False
+    """It could have been asked but was not, and cannot be chosen: its credit grows, so that it is asked in time."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,16 @@ class Tier:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_units", whole_weights(self.weights))
 
-    def members(self, services: Collection[str]) -> list[Member]:
-        """The services of one decision; one that is not configured (any more) weighs nothing."""
-        return [Member(service_id, self._units.get(service_id, 0)) for service_id in sorted(set(services))]
+    def members(self, services: Collection[str], waiting: Collection[str] = ()) -> list[Member]:
+        """The services of one decision; one that is not configured (any more) weighs nothing. Those that wait count
+        for `weighted` alone: the other strategies look at executions only."""
+        if self.strategy is not Strategy.WEIGHTED:
+            waiting = ()
+        late = sorted(set(waiting) - set(services))
+        return [
+            *(Member(one, self._units.get(one, 0)) for one in sorted(set(services))),
+            *(Member(one, self._units.get(one, 0), waits=True) for one in late),
+        ]
 
     def mark(self) -> str:
         """Names this configuration: a changed set or weight makes another mark, and with it a clean start."""
@@ -71,8 +80,9 @@ def whole_weights(weights: Mapping[str, Decimal]) -> dict[str, int]:
 
 def turns(strategy: Strategy, state: Mapping[str, int], members: Sequence[Member], second: int) -> list[str]:
     """The order in which the members would come next; `second` is the present one on the state's clock."""
-    ranks = {member.service_id: _rank(strategy, state, member, second) for member in members}
-    ordered = sorted(members, key=lambda member: (ranks[member.service_id], -member.weight, member.service_id))
+    free = [member for member in members if not member.waits]
+    ranks = {member.service_id: _rank(strategy, state, member, second) for member in free}
+    ordered = sorted(free, key=lambda member: (ranks[member.service_id], -member.weight, member.service_id))
     return [member.service_id for member in ordered]
 
 
@@ -81,7 +91,7 @@ def charged(
 ) -> dict[str, int]:
     """The state after `chosen` executes, who was chosen among `members`. Anyone else changes nothing."""
     after = dict(state)
-    if chosen not in {member.service_id for member in members}:
+    if chosen not in {member.service_id for member in members if not member.waits}:
         return after
     if strategy is Strategy.WEIGHTED:
         for member in members:

@@ -52,5 +52,5 @@ class Caps:
         for words, cap, counted in rules:
             total = EXACT.add(wanted.amount, sum((one.amount for one in counted), Decimal(0)))
             if cap is not None and total > cap:
-                return f"exposure cap: {plain(total)} {wanted.from_coin} {words}, {plain(cap)} allowed"
+                return f"exposure cap: at most {plain(cap)} {wanted.from_coin} {words}"
         return ""

@@ -9,7 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from converter.domain.conditions import NOBODY, ON, Condition
+from converter.domain.conditions import NOBODY, Condition
 from converter.domain.money import plain
 
 EMERGENCY_TIER = 4
@@ -26,12 +26,17 @@ class Bar(StrEnum):
     UNAVAILABLE = "unavailable"
     """Its breaker is open, an operator took it out, or its rates are in quarantine."""
     BUSY = "busy"
-    """Its rate budget or an exposure cap is used up."""
+    """Its rate budget is used up."""
+    EXPOSED = "exposed"
+    """An exposure cap is reached."""
     REFUSED = "refused"
     """It refused this conversion a moment ago."""
     TIER = "tier"
     """The emergency tier is closed."""
 
+
+_THERE = (Bar.BUSY, Bar.EXPOSED, Bar.REFUSED)
+"""What speaks against one conversion, or for a moment: its tier is in use."""
 
 _BY_NATURE = (Bar.UNSUPPORTED, Bar.AMOUNT, Bar.SETTINGS)
 
@@ -78,17 +83,12 @@ def tier_in_use(seats: Sequence[Seat]) -> tuple[int | None, int | None]:
     """
     regular = [seat for seat in seats if seat.tier < EMERGENCY_TIER]
     able = [seat.tier for seat in regular if seat.objection is None or seat.objection.bar not in _BY_NATURE]
-    present = [seat.tier for seat in regular if seat.objection is None or seat.objection.bar in (Bar.BUSY, Bar.REFUSED)]
+    present = [seat.tier for seat in regular if seat.objection is None or seat.objection.bar in _THERE]
     return min(able, default=None), min(present, default=None)
 
 
-def emergency_is_open(word: Condition | None, tier: Condition | None, after: timedelta, now: datetime) -> bool:
-    """Rule 9: an operator says so, or the tiers below had nobody for as long as `after`.
-
-    `tier` is the pair's tier condition as it was before this moment.
-    """
-    if word is not None and word.state == ON:
-        return True
+def nobody_for(tier: Condition | None, so_long: timedelta, now: datetime) -> bool:
+    """Whether the tiers below the emergency tier had nobody for so long, by the pair's condition before this moment."""
     if tier is None or tier.state != NOBODY or now - tier.seen_at > SEEN_WITHIN:
         return False
-    return now - tier.since >= after
+    return now - tier.since >= so_long

@@ -13,7 +13,7 @@ from converter.domain.coins import asset
 from converter.domain.conditions import pair_of
 from converter.domain.conversions import OPEN_ATTEMPT, AttemptState, State
 from converter.domain.exposure import UnderWay
-from converter.ledger.tables import attempts, conversions
+from converter.ledger.tables import attempts, conversions, quotes
 
 _LOCK = 7226083
 _UNDER_WAY = tuple(state for state in OPEN_ATTEMPT if state is not AttemptState.SETTLED)
@@ -51,11 +51,15 @@ class SqlExposure:
             for row in self._connection.execute(query)
         ]
 
-    def open_amounts(self, from_coin: str, to_coin: str) -> list[tuple[str, Decimal]]:
-        """(id, amount) of the conversions of these coins that no service has taken yet."""
-        table = conversions.c
-        free = (State.RECEIVED, State.QUOTING, State.WAITING, State.EXECUTING)
-        query = sa.select(table.id, table.amount).where(
-            table.state.in_(free), table.from_coin == from_coin, table.to_coin == to_coin
+    def candidates(self, service_id: str, from_coin: str, to_coin: str) -> list[tuple[str, Decimal]]:
+        """(id, amount) of the conversions of these coins that may be attempted at the service now."""
+        here, offer = conversions.c, quotes.c
+        under_way = sa.exists().where(attempts.c.conversion_id == here.id, attempts.c.state.in_(OPEN_ATTEMPT))
+        query = (
+            sa.select(here.id, here.amount)
+            .join(quotes, sa.and_(offer.conversion_id == here.id, offer.round == here.round))
+            .where(here.state == State.EXECUTING, here.from_coin == from_coin, here.to_coin == to_coin)
+            .where(offer.service_id == service_id, offer.rank.is_not(None), offer.expires_at > self._now())
+            .where(sa.not_(under_way))
         )
         return [(row.id, row.amount) for row in self._connection.execute(query)]

@@ -43,6 +43,11 @@ class SqlConditions:
         self._connection.execute(sa.update(table).where(here).values(seen_at=now))
         return False
 
+    def restart(self, name: str) -> None:
+        """It was not met for so long that its state is taken to have begun now."""
+        now = self._now()
+        self._connection.execute(sa.update(conditions).where(conditions.c.name == name).values(since=now, seen_at=now))
+
     def get(self, name: str) -> Condition | None:
         """The condition, None when it was never noted."""
         row = self._connection.execute(sa.select(conditions).where(conditions.c.name == name)).mappings().one_or_none()

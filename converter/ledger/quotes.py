@@ -80,7 +80,10 @@ class SqlQuotes:
         """Note how an answer ended that came after its round had gone on: its time, and whether it failed."""
         table = quotes.c
         kept = sa.update(quotes).where(
-            table.conversion_id == row.conversion_id, table.round == row.round, table.service_id == row.service_id
+            table.conversion_id == row.conversion_id,
+            table.round == row.round,
+            table.service_id == row.service_id,
+            table.late,
         )
         self._connection.execute(kept.values(elapsed_ms=row.elapsed_ms, failed=row.failed))
 

@@ -154,6 +154,9 @@ class Conditions(Protocol):
         """Note that it is in this state now. True for the one caller that found it in another (`normal` when nothing
         was known): that one tells the event, in this same transaction."""
 
+    def restart(self, name: str) -> None:
+        """It was not met for so long that its state is taken to have begun now."""
+
     def get(self, name: str) -> Condition | None:
         """The condition, None when it was never noted."""
 
@@ -184,8 +187,9 @@ class Exposure(Protocol):
         """Open attempts, and those that were settled and began in the last 24 hours. `serialised`: no other transaction
         that asks so may run before this one ends, so that a cap holds exactly."""
 
-    def open_amounts(self, from_coin: str, to_coin: str) -> list[tuple[str, Decimal]]:
-        """(id, amount) of the conversions of these coins that no service has taken yet."""
+    def candidates(self, service_id: str, from_coin: str, to_coin: str) -> list[tuple[str, Decimal]]:
+        """(id, amount) of the conversions of these coins that may be attempted at the service now: chosen from, with an
+        offer of it that is still good, and not attempted anywhere at this moment."""
 
 
 class Memory(Protocol):

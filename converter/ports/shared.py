@@ -57,8 +57,11 @@ class Turns(Protocol):
     def turns(self, tier: Tier, services: Collection[str]) -> list[str]:
         """The order in which these services come next. Charges nobody."""
 
-    def take(self, tier: Tier, services: Collection[str]) -> str:
-        """Read the order of these services (at least one) and charge the first, in one step; returns it."""
+    def take(self, tier: Tier, services: Collection[str], waiting: Collection[str] = ()) -> str:
+        """Read the order of these services (at least one) and charge the first, in one step; returns it.
+
+        `waiting` could have been asked but were not: their credit grows with this choice.
+        """
 
 
 class RateMemory(Protocol):

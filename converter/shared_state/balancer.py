@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection
 
 from converter.domain import balancing
-from converter.domain.balancing import WINDOW_SECONDS, Strategy, Tier
+from converter.domain.balancing import WINDOW_SECONDS, Member, Strategy, Tier
 from converter.shared_state.redis_access import RedisAccess, RedisAway
 
 _TTL = {
@@ -40,28 +40,31 @@ class Balancer:
 
     def turns(self, tier: Tier, services: Collection[str]) -> list[str]:
         """The order in which these services of the tier would come next. Charges nobody."""
-        return self._step(tier, services, _READ)
+        return self._step(tier, tier.members(services), _READ)
 
     def charge(self, tier: Tier, services: Collection[str], service_id: str) -> None:
         """An attempt starts at `service_id`, which was chosen among `services`."""
-        self._step(tier, services, service_id)
+        self._step(tier, tier.members(services), service_id)
 
-    def take(self, tier: Tier, services: Collection[str]) -> str:
-        """Read the order of these services (at least one) and charge the first, in one step; returns it."""
-        return self._step(tier, services, _FIRST)[0]
+    def take(self, tier: Tier, services: Collection[str], waiting: Collection[str] = ()) -> str:
+        """Read the order of these services (at least one) and charge the first, in one step; returns it.
 
-    def _step(self, tier: Tier, services: Collection[str], chosen: str) -> list[str]:
-        members = tier.members(services)
+        `waiting` could have been asked but were not: their credit grows with this choice.
+        """
+        return self._step(tier, tier.members(services, waiting), _FIRST)[0]
+
+    def _step(self, tier: Tier, members: list[Member], chosen: str) -> list[str]:
         script = f"balancer_{tier.strategy.replace('-', '_')}"
         pairs = [text for member in members for text in (member.service_id, member.weight)]
-        arguments = [chosen, _TTL[tier.strategy], *pairs]
+        candidates = sum(not member.waits for member in members)
+        arguments = [chosen, _TTL[tier.strategy], candidates, *pairs]
         try:
             return list(self._access.run(script, [f"converter:balancer:{tier.mark()}"], arguments))
         except RedisAway:
-            return self._step_here(tier, services, chosen)
+            return self._step_here(tier, members, chosen)
 
-    def _step_here(self, tier: Tier, services: Collection[str], chosen: str) -> list[str]:
-        members, second, mark = tier.members(services), int(self._clock()), tier.mark()
+    def _step_here(self, tier: Tier, members: list[Member], chosen: str) -> list[str]:
+        second, mark = int(self._clock()), tier.mark()
         with self._lock:
             state = self._states.pop(mark, {})
             order = balancing.turns(tier.strategy, state, members, second)

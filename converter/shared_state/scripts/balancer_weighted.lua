@@ -1,13 +1,21 @@
 -- Smooth weighted round-robin: gives the order of the members, and charges one of them.
 -- KEYS[1]  hash: service -> credit
--- ARGV     whom to charge ('' nobody, '*' the first), seconds to keep, then service and weight of each member by id
+-- ARGV     whom to charge ('' nobody, '*' the first), seconds to keep, how many of the members may be chosen, then
+--          service and weight of each member: those first, by id, and behind them those that only wait
 local key, chosen, ttl = KEYS[1], ARGV[1], tonumber(ARGV[2])
 
-local members, total = {}, 0
-for i = 3, #ARGV, 2 do
+local candidates = tonumber(ARGV[3])
+
+local members, waiting, total = {}, {}, 0
+for i = 4, #ARGV, 2 do
   local weight = tonumber(ARGV[i + 1])
   local credit = tonumber(redis.call('HGET', key, ARGV[i]) or '0')
-  members[#members + 1] = {id = ARGV[i], weight = weight, place = i, credit = credit + weight}
+  local member = {id = ARGV[i], weight = weight, place = i, credit = credit + weight}
+  if #members < candidates then
+    members[#members + 1] = member
+  else
+    waiting[#waiting + 1] = member
+  end
   total = total + weight
 end
 
@@ -29,6 +37,9 @@ if known then
     local credit = member.credit
     if member.id == chosen then credit = credit - total end
     redis.call('HSET', key, member.id, string.format('%.0f', credit))
+  end
+  for _, member in ipairs(waiting) do
+    redis.call('HSET', key, member.id, string.format('%.0f', member.credit))
   end
   redis.call('EXPIRE', key, ttl)
 end
