@@ -6,15 +6,20 @@ from collections import Counter
 from decimal import Decimal
 
 import pytest
+from redis import Redis
 
 from converter.desk import Next
+from converter.domain.adaptive import Ending
 from converter.domain.conversions import State
 from converter.domain.errors import ServiceRejected
 from converter.domain.exposure import Caps
-from tests.app.conftest import NewHouse
+from tests.app.conftest import Kept, NewHouse, emptied
 from tests.app.house import APPROVAL, House
 from tests.builders import a_place, seconds
 from tests.fakes import refuse
+from tests.shared_state.redis_fixture import client, redis_url
+
+__all__ = ["client", "redis_url"]
 
 WEIGHTS = {"alpha": "0.4", "beta": "0.3", "gamma": "0.3"}
 
@@ -199,3 +204,39 @@ def test_more_equals_than_places_take_their_turns_by_the_other_strategies(quick_
         house.add(name, APPROVAL)
     house.change_policy(services=tuple(a_place(name, 1, "0.2") for name in names), load_balancing=strategy)
     assert shares(house, 20) == dict.fromkeys(names, 4)
+
+
+# --- By expected value -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def house_with_redis(ledger_in_a_file: Kept, client: Redis, redis_url: str) -> House:
+    ledger, clock = ledger_in_a_file
+    emptied(ledger_in_a_file)
+    return House(ledger, clock, redis_url=redis_url)
+
+
+def test_adaptive_prefers_the_one_whose_attempts_did_not_end_in_doubt(house_with_redis: House) -> None:
+    house = house_with_redis
+    for name in ("alpha", "beta"):
+        house.add(name, APPROVAL)
+    for _ in range(300):
+        house.shared.adaptive.note("alpha", Ending.UNKNOWN)
+        house.shared.adaptive.note("beta", Ending.ACCEPTED)
+    house.change_policy(load_balancing="adaptive")
+    taken = [house.begin(house.receive(number)).service_id for number in range(1, 21)]
+    assert taken.count("beta") >= 18, "one choice in fifty explores"
+
+
+def test_in_the_shadow_its_choice_is_logged_and_not_taken(
+    house_with_redis: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house = house_with_redis
+    for name in ("alpha", "beta"):
+        house.add(name, APPROVAL)
+    for _ in range(300):
+        house.shared.adaptive.note("alpha", Ending.UNKNOWN)
+    house.change_policy(adaptive_shadow=True)
+    with caplog.at_level("INFO"):
+        assert house.begin(house.receive(1)).service_id == "alpha"
+    assert "adaptive (shadow): beta net 0.09, taken: alpha net 0.09" in caplog.text
