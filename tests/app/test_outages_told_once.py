@@ -35,7 +35,7 @@ def crowd() -> Iterator[Crowd]:
         yield running
 
 
-@pytest.mark.parametrize("deaf", [(), (0, 2, 4, 6), tuple(range(8))])
+@pytest.mark.parametrize("deaf", [(), (0, 2, 4, 6), pytest.param(tuple(range(8)), marks=pytest.mark.chaos)])
 def test_every_outage_is_told_exactly_once(
     crowd: Crowd, client: Redis, redis_url: str, ledger_url: str, deaf: tuple[int, ...]
 ) -> None:

@@ -44,7 +44,7 @@ def until(condition: Callable[[], Any], limit: float, what: str | Callable[[], s
             return found
         if time.monotonic() >= end:
             raise AssertionError(f"{what if isinstance(what, str) else what()}: not within {limit} s")
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 class World:
