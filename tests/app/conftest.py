@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from converter.ledger.migrations.run import upgrade
 from converter.ledger.repository import SqlLedger, create_engine
@@ -16,9 +18,15 @@ from tests.fakes import HandClock
 Kept = tuple[SqlLedger, HandClock]
 
 
+def without_waiting_for_the_disk(connection: Any, _record: Any) -> None:
+    """Nobody pulls the plug of the machine here; what is committed is seen by all as ever."""
+    connection.execute("PRAGMA synchronous=OFF")
+
+
 def kept_ledger(url: str) -> Iterator[Kept]:
     clock = HandClock()
     engine = create_engine(url)
+    sa.event.listen(engine, "connect", without_waiting_for_the_disk)
     upgrade(engine)
     yield SqlLedger(engine, clock=clock), clock
     engine.dispose()

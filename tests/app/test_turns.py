@@ -1,4 +1,4 @@
-"""Weights, best rate and the 2 % band through whole conversions: who takes how many of a hundred."""
+"""Weights, best rate and the 2 % band through whole conversions: who takes how many of fifty."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def shares(house: House, conversions: int, *, owners: str = "a") -> dict[str, in
 
 
 def test_equals_of_the_best_rate_take_turns_by_weight(quick_house: NewHouse) -> None:
-    assert shares(three(quick_house), 100) == {"alpha": 40, "beta": 30, "gamma": 30}
+    assert shares(three(quick_house), 50) == {"alpha": 20, "beta": 15, "gamma": 15}
 
 
 def test_turns_are_spread_and_not_in_a_row(quick_house: NewHouse) -> None:
@@ -71,13 +71,13 @@ def test_two_that_are_equally_best_share_and_the_third_takes_none(quick_house: N
 def test_without_best_rate_weights_decide_inside_the_band(quick_house: NewHouse) -> None:
     house = three(quick_house, alpha="0.0990", gamma="0.0995")
     house.change_policy(always_use_best_rate=False)
-    assert shares(house, 100) == {"alpha": 40, "beta": 30, "gamma": 30}
+    assert shares(house, 50) == {"alpha": 20, "beta": 15, "gamma": 15}
 
 
 def test_one_that_is_more_than_two_per_cent_worse_leaves_its_share_to_the_others(quick_house: NewHouse) -> None:
     house = three(quick_house, gamma="0.0979")
     house.change_policy(always_use_best_rate=False)
-    assert shares(house, 70) == {"alpha": 40, "beta": 30}
+    assert shares(house, 35) == {"alpha": 20, "beta": 15}
 
 
 def test_one_that_is_exactly_two_per_cent_worse_is_still_in(quick_house: NewHouse) -> None:

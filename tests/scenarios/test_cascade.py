@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import partial
 
 import pytest
 
@@ -16,7 +17,8 @@ from converter.domain.conversions import State
 from converter.domain.events import Event
 from converter.settings import load_settings
 
-from .world import ALL_SERVICES, World, running_world, until
+from .world import ALL_SERVICES, World, running_world
+from .world import until as until_at_any_moment
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -24,6 +26,7 @@ TIERS = {
     tier: tuple(one.id for one in load_settings().services if one.priority == tier and one.id in ALL_SERVICES)
     for tier in (1, 2, 3, 4)
 }
+until = partial(until_at_any_moment, pause=0.3)
 DETECTED_WITHIN = 30.0
 EMERGENCY_AFTER = 3.0
 

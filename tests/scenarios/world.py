@@ -35,7 +35,7 @@ SERVICES = ("btcpay_lightning", "changenow", "binance")
 ALL_SERVICES = tuple(sorted(REGISTRY))
 
 
-def until(condition: Callable[[], Any], limit: float, what: str | Callable[[], str]) -> Any:
+def until(condition: Callable[[], Any], limit: float, what: str | Callable[[], str], pause: float = 0.1) -> Any:
     """Wait for a condition; fail with `what` (or what it tells by then) when it does not come true."""
     end = time.monotonic() + limit
     while True:
@@ -44,7 +44,7 @@ def until(condition: Callable[[], Any], limit: float, what: str | Callable[[], s
             return found
         if time.monotonic() >= end:
             raise AssertionError(f"{what if isinstance(what, str) else what()}: not within {limit} s")
-        time.sleep(0.1)
+        time.sleep(pause)
 
 
 class World:
