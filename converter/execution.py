@@ -73,15 +73,18 @@ class Execution:
                 passed_over[choice.quote.service_id] = objection
                 continue
             sent = self._sending.place(conversion, prepared, choice.leave)
-            self._desk.shared.adaptive.note(choice.quote.service_id, _ENDINGS[sent.outcome])
             if sent.outcome is not Outcome.NOT_EXECUTED:
-                return self._settlement.after_send(conversion, prepared, sent)
+                following = self._settlement.after_send(conversion, prepared, sent)
+                self._desk.shared.adaptive.note(choice.quote.service_id, _ENDINGS[sent.outcome])
+                return following
             try:
-                if not self._refused(conversion, prepared, sent):
-                    return None
+                may_go_on = self._refused(conversion, prepared, sent)
             except ClaimLost:
                 self._sending.keep_proof(prepared, str(sent.error or "not sent in time"))
                 raise
+            self._desk.shared.adaptive.note(choice.quote.service_id, _ENDINGS[sent.outcome])
+            if not may_go_on:
+                return None
 
     def _prepare(
         self, work: Work, conversion: Conversion, attempts: list[Attempt], choice: Choice

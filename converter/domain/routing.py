@@ -31,12 +31,6 @@ class Offer:
     net: Decimal
 
 
-def by_weight(services: Sequence[tuple[str, int, Decimal]]) -> list[Place]:
-    """Places of (service, tier, weight) with the plain order: heavier first, then by id."""
-    ordered = sorted(services, key=lambda one: (one[1], -one[2], one[0]))
-    return [Place(service_id, tier, weight, turn) for turn, (service_id, tier, weight) in enumerate(ordered)]
-
-
 def by_turns(services: Mapping[int, Sequence[tuple[str, Decimal]]], turns: Mapping[int, Sequence[str]]) -> list[Place]:
     """Places of (service, weight) by tier, in the balancer's order of each tier; who is not in it comes last."""
     places = []

@@ -153,12 +153,15 @@ def test_a_late_good_answer_counts_as_what_it_took_and_as_no_failure(threaded: H
     with hanging(alpha) as gate:
         cid = asked(threaded, 1, ("alpha",))
         assert latencies(threaded) == [], "what never came is not in the sample"
+        until(lambda: gate.waiting == 1)
+        under_way_for = time.monotonic() + 0.08
+        until(lambda: time.monotonic() >= under_way_for)
         gate.opened.set()
         until(lambda: latencies(threaded) != [])
     row = threaded.quotes(cid)["alpha"]
     assert (row.quote, row.late, row.failed) == (None, True, False)
     assert latencies(threaded) == [row.elapsed_ms]
-    assert row.elapsed_ms >= 50
+    assert row.elapsed_ms >= 80
     assert threaded.office().desk.services["alpha"].breakers["quote"].snapshot().failures == 0
     assert threaded.events(events.SERVICE_FAILURE) == []
 

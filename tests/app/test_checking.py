@@ -24,9 +24,9 @@ from converter.ports import Ledger, Work
 from tests.app.house import APPROVAL, House
 from tests.builders import BTC, ETH, seconds
 from tests.fakes import Crash, FragileLedger, Scene, first, refuse
-from tests.shared_state.redis_fixture import client, redis_url
+from tests.shared_state.redis_fixture import client, redis_url, server
 
-__all__ = ["client", "redis_url"]
+__all__ = ["client", "redis_url", "server"]
 
 DOWN = refuse(ServiceUnavailable)
 PAIR = conditions.pair_of(ETH, BTC)

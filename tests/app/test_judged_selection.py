@@ -20,9 +20,9 @@ from converter.operating import Operating
 from tests.app.house import APPROVAL, House
 from tests.builders import BTC, ETH, an_id, seconds
 from tests.fakes import bend, refuse
-from tests.shared_state.redis_fixture import client, redis_url
+from tests.shared_state.redis_fixture import client, redis_url, server
 
-__all__ = ["client", "redis_url"]
+__all__ = ["client", "redis_url", "server"]
 
 PAIR = conditions.pair_of(ETH, BTC)
 FIRST_TERM, SHADOWS = timedelta(minutes=15), 5

@@ -15,9 +15,9 @@ from converter.domain.breakers import BreakerState
 from converter.ledger.repository import open_ledger
 from tests.app.outage_processes import Worker, outages, told, trip_and_die
 from tests.shared_state.breaker_processes import Crowd, crowd_of_processes
-from tests.shared_state.redis_fixture import client, redis_url
+from tests.shared_state.redis_fixture import client, redis_url, server
 
-__all__ = ["client", "redis_url"]
+__all__ = ["client", "redis_url", "server"]
 
 ROUNDS = 50
 

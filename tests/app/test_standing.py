@@ -18,9 +18,9 @@ from converter.sharing import breakers_of
 from converter.standing import ServiceStanding, standings
 from tests.app.house import House
 from tests.builders import START, a_place, seconds
-from tests.shared_state.redis_fixture import NOWHERE, client, redis_url
+from tests.shared_state.redis_fixture import NOWHERE, client, redis_url, server
 
-__all__ = ["client", "redis_url"]
+__all__ = ["client", "redis_url", "server"]
 
 
 class Scene:

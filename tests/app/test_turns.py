@@ -17,9 +17,9 @@ from tests.app.conftest import Kept, NewHouse, emptied
 from tests.app.house import APPROVAL, House
 from tests.builders import a_place, seconds
 from tests.fakes import refuse
-from tests.shared_state.redis_fixture import client, redis_url
+from tests.shared_state.redis_fixture import client, redis_url, server
 
-__all__ = ["client", "redis_url"]
+__all__ = ["client", "redis_url", "server"]
 
 WEIGHTS = {"alpha": "0.4", "beta": "0.3", "gamma": "0.3"}
 

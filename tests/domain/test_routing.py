@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from converter.domain.coins import asset
 from converter.domain.quotes import Fee, net_of
-from converter.domain.routing import Offer, Place, by_weight, in_band, rank, whom_to_ask
+from converter.domain.routing import Offer, Place, by_turns, in_band, rank, whom_to_ask
 
 TWO_PERCENT = Decimal("0.02")
 
@@ -26,12 +26,11 @@ def names(offers: list[Offer]) -> list[str]:
 # --- Whom to ask -----------------------------------------------------------------------------------------------------
 
 
-def test_the_plain_order_is_tier_then_weight_then_id() -> None:
-    places = by_weight(
-        [("z", 1, Decimal("0.3")), ("a", 2, Decimal(1)), ("y", 1, Decimal("0.4")), ("b", 1, Decimal("0.3"))]
-    )
-    assert [place.service_id for place in places] == ["y", "b", "z", "a"]
-    assert [place.turn for place in places] == [0, 1, 2, 3]
+def test_the_order_is_tier_then_turn_and_without_turns_weight_then_id() -> None:
+    tiers = {2: [("a", Decimal(1))], 1: [("z", Decimal("0.3")), ("y", Decimal("0.4")), ("b", Decimal("0.3"))]}
+    assert [place.service_id for place in by_turns(tiers, {})] == ["y", "b", "z", "a"]
+    places = by_turns(tiers, {1: ["z", "y"]})
+    assert [(place.service_id, place.turn) for place in places] == [("z", 0), ("y", 1), ("b", 2), ("a", 0)]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +162,10 @@ def test_in_any_world_the_rules_hold(world: list[tuple[int, Decimal, int]], shar
 def test_never_more_are_asked_than_allowed_and_never_a_higher_tier_first(
     world: list[tuple[int, Decimal, int]], limit: int
 ) -> None:
-    places = by_weight([(str(index), tier, weight) for index, (tier, weight, _) in enumerate(world)])
+    tiers: dict[int, list[tuple[str, Decimal]]] = {}
+    for index, (tier, weight, _) in enumerate(world):
+        tiers.setdefault(tier, []).append((str(index), weight))
+    places = by_turns(tiers, {})
     asked = whom_to_ask(places, limit)
     assert len(asked) == min(limit, len(places))
     left = [place for place in places if place not in asked]

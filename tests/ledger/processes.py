@@ -18,7 +18,7 @@ def run_at_once(work: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) 
     barrier = context.Barrier(len(given))
     with context.Pool(len(given), initializer=_remember, initargs=(barrier,)) as pool:
         running = [pool.apply_async(_together, (work, arguments)) for arguments in given]
-        return [one.get(60) for one in running]
+        return [one.get(100) for one in running]
 
 
 _barrier: Any = None

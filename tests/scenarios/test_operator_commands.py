@@ -32,11 +32,11 @@ from converter.shared_state.rates import Rates
 from converter.shared_state.redis_access import RedisAccess
 from converter.sharing import breakers_of
 from tests.builders import a_place
-from tests.shared_state.redis_fixture import NOWHERE, client, redis_url
+from tests.shared_state.redis_fixture import NOWHERE, client, redis_url, server
 
 from .world import SERVICES, World, command, last_json, running_world
 
-__all__ = ["client", "redis_url"]
+__all__ = ["client", "redis_url", "server"]
 
 PAIR = "ETH-BTC"
 NOWHERE_SQL = "sqlite:////dev/null/ledger.db"

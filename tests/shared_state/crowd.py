@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Any
 
 from converter.domain.balancing import Tier
 from converter.domain.limits import Limits
 from converter.shared_state.balancer import Balancer
 from converter.shared_state.limiter import Limiter
 from converter.shared_state.redis_access import RedisAccess
+from tests.ledger.processes import run_at_once
+
+__all__ = ["PATIENT", "call_as_often_as_admitted", "read_then_charge", "run_at_once", "take_turns"]
 
 PATIENT = 10.0
 """Time limit for a crowd on few cores: what is measured is the sharing, not the speed."""
-
-
-def run_at_once(work: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
-    """Results of fresh processes that all begin at the same moment; what one raised is raised here."""
-    given = list(arguments)
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(len(given))
-    with context.Pool(len(given), initializer=_remember, initargs=(barrier,)) as pool:
-        running = [pool.apply_async(_together, (work, arguments)) for arguments in given]
-        return [one.get(100) for one in running]
-
-
-_barrier: Any = None
-
-
-def _remember(barrier: Any) -> None:
-    global _barrier  # noqa: PLW0603
-    _barrier = barrier
-
-
-def _together(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    _barrier.wait(60)
-    return work(*arguments)
 
 
 def take_turns(url: str, tier: Tier, times: int) -> Counter[str]:

@@ -1,4 +1,4 @@
-"""A real Redis for the breaker's tests: one for a module, and ways to damage one of one's own."""
+"""A real Redis for tests: one for a module, and ways to damage one of one's own."""
 
 from __future__ import annotations
 
@@ -20,14 +20,20 @@ NOWHERE = "redis://127.0.0.1:1/0"
 
 
 @pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with start_redis(tmp_path_factory.mktemp("redis"), ENVIRON) as running:
-        yield running.url
+        yield running
+
+
+@pytest.fixture(scope="module")
+def redis_url(server: RedisServer) -> str:
+    return server.url
 
 
 @pytest.fixture
-def client(redis_url: str) -> Iterator[Redis]:
-    with Redis.from_url(redis_url, decode_responses=True) as found:
+def client(server: RedisServer) -> Iterator[Redis]:
+    """An empty Redis."""
+    with Redis.from_url(server.url, decode_responses=True) as found:
         found.flushall()
         yield found
 

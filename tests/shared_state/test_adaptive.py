@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 from collections import Counter
-from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
@@ -15,27 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converter.domain.adaptive import Counts, Ending, choose, score
-from converter.local.redis_server import RedisServer, start_redis
+from converter.local.redis_server import RedisServer
 from converter.shared_state.adaptive import AdaptiveShadow
 from converter.shared_state.redis_access import RedisAccess
 from tests.shared_state.crowd import PATIENT
+from tests.shared_state.redis_fixture import client, server
 
-ENVIRON = {"PATH": os.environ.get("PATH", "")}
+__all__ = ["client", "server"]
 NOWHERE = "redis://127.0.0.1:1/0"
 PAR = {"a": Decimal("0.1"), "b": Decimal("0.1")}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with start_redis(tmp_path_factory.mktemp("redis"), ENVIRON) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: RedisServer) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(server.url, decode_responses=True) as found:
-        found.flushall()
-        yield found
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
@@ -18,29 +17,17 @@ from hypothesis import strategies as st
 
 from converter.domain import balancing
 from converter.domain.balancing import Strategy, Tier
-from converter.local.redis_server import RedisServer, start_redis
+from converter.local.redis_server import RedisServer
 from converter.shared_state.balancer import Balancer
 from converter.shared_state.redis_access import RedisAccess
 from tests.shared_state.crowd import PATIENT, read_then_charge, run_at_once, take_turns
+from tests.shared_state.redis_fixture import client, server
 
-ENVIRON = {"PATH": os.environ.get("PATH", "")}
+__all__ = ["client", "server"]
 NOWHERE = "redis://127.0.0.1:1/0"
 SHARES = {"a": Decimal("0.4"), "b": Decimal("0.3"), "c": Decimal("0.3")}
 
 each_strategy = pytest.mark.parametrize("strategy", Strategy)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with start_redis(tmp_path_factory.mktemp("redis"), ENVIRON) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: RedisServer) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(server.url, decode_responses=True) as found:
-        found.flushall()
-        yield found
 
 
 @pytest.fixture(params=["with Redis", "without Redis"])

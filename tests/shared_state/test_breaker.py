@@ -27,9 +27,9 @@ from converter.local.redis_server import RedisServer
 from converter.shared_state.breaker import CircuitRefused, SharedBreaker
 from converter.shared_state.redis_access import RedisAccess
 from tests.shared_state.breaker_processes import MILLISECOND, NO_TIME, breaker_at, until_due
-from tests.shared_state.redis_fixture import NOWHERE, client, frozen, own_server, redis_url, server_that_says
+from tests.shared_state.redis_fixture import NOWHERE, client, frozen, own_server, redis_url, server, server_that_says
 
-__all__ = ["client", "own_server", "redis_url"]
+__all__ = ["client", "own_server", "redis_url", "server"]
 
 KEY = "converter:breaker:1:one:quote"
 UNAVAILABLE = ServiceUnavailable("one", "quote")

@@ -18,9 +18,9 @@ from converter.domain.breakers import Answer, BreakerState, Moment, Record, Verd
 from converter.domain.errors import ConfigurationError
 from converter.shared_state.breaker_storage import figures_of, parse_answer
 from converter.shared_state.redis_access import script_of
-from tests.shared_state.redis_fixture import client, redis_url
+from tests.shared_state.redis_fixture import client, redis_url, server
 
-__all__ = ["client", "redis_url"]
+__all__ = ["client", "redis_url", "server"]
 
 START = 1_700_000_000_000
 # Redis' clock is taken out of the script's hands: the last argument tells the time.

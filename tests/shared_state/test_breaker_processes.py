@@ -25,9 +25,9 @@ from tests.shared_state.breaker_processes import (
     probes,
     until_due,
 )
-from tests.shared_state.redis_fixture import client, redis_url
+from tests.shared_state.redis_fixture import client, redis_url, server
 
-__all__ = ["client", "redis_url"]
+__all__ = ["client", "redis_url", "server"]
 
 pytestmark = pytest.mark.xdist_group("breaker processes")
 ROUNDS = 50

@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 
 from converter.domain import limits as rules
 from converter.domain.limits import HELD, SECOND, Budget, Limit, Limits, Scope
-from converter.local.redis_server import RedisServer, start_redis
+from converter.local.redis_server import RedisServer
 from converter.shared_state.limiter import LONGEST_HOLD, Limiter
 from converter.shared_state.redis_access import RedisAccess
 from tests.shared_state.crowd import PATIENT, call_as_often_as_admitted, run_at_once
+from tests.shared_state.redis_fixture import client, server
 
-ENVIRON = {"PATH": os.environ.get("PATH", "")}
+__all__ = ["client", "server"]
 NOWHERE = "redis://127.0.0.1:1/0"
 WIDE = Limit(100_000, burst=100_000)
 
@@ -35,19 +36,6 @@ class HandClock:
 
     def __call__(self) -> float:
         return self.seconds
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with start_redis(tmp_path_factory.mktemp("redis"), ENVIRON) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: RedisServer) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(server.url, decode_responses=True) as found:
-        found.flushall()
-        yield found
 
 
 @pytest.fixture

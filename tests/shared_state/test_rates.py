@@ -20,30 +20,18 @@ import redis
 from converter.domain.anomalies import Code, Hold, HoldCode, Judgement, PairState, RatedQuote, Verdict, judge
 from converter.domain.quarantine import Change, Standing, after_verdict, lift
 from converter.domain.rate_history import History
-from converter.local.redis_server import RedisServer, start_redis
+from converter.local.redis_server import RedisServer
 from converter.shared_state.rate_texts import pair_state, standing, text_of
 from converter.shared_state.rates import NAMES_KEPT, POINTS_KEPT, Rates
 from converter.shared_state.redis_access import RedisAccess
+from tests.shared_state.redis_fixture import client, server
 
-ENVIRON = {"PATH": os.environ.get("PATH", "")}
+__all__ = ["client", "server"]
 NOWHERE = "redis://127.0.0.1:1/0"
 NOW = datetime(2026, 5, 4, 12, 0, 0, 7, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 PAIR = "ETH>BTC"
 STRIKE = Verdict("alpha", Code.TOO_GOOD, "", strike=True)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with start_redis(tmp_path_factory.mktemp("redis"), ENVIRON) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: RedisServer) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(server.url, decode_responses=True) as found:
-        found.flushall()
-        yield found
 
 
 @pytest.fixture
