@@ -52,7 +52,12 @@ class Bulletin:
 
 def catch_up(work: Work, service_id: str, operation: str, snapshot: Snapshot, *, proven: bool) -> None:
     """Tell what nobody told. `proven`: the service just answered; a closed breaker may be a forgotten one."""
-    if snapshot.state in (BreakerState.OPEN, BreakerState.HALF_OPEN):
+    due = operation == "execute" and snapshot.state is not BreakerState.CLOSED and snapshot.admits
+    if due and proven:
+        # It may be chosen again, which nobody has to hear; what becomes of the trial is told by its end.
+        name = conditions.breaker_of(service_id, operation)
+        work.conditions.enter(name, conditions.TRIAL, normal=conditions.CLOSED, detail=str(snapshot.generation))
+    elif snapshot.state in (BreakerState.OPEN, BreakerState.HALF_OPEN):
         tell_outage(work, service_id, operation, snapshot)
     elif snapshot.state is BreakerState.CLOSED and proven:
         tell_recovery(work, service_id, operation, snapshot)
@@ -61,7 +66,11 @@ def catch_up(work: Work, service_id: str, operation: str, snapshot: Snapshot, *,
 def tell_outage(work: Work, service_id: str, operation: str, seen: Snapshot | Transition) -> None:
     """The service is unavailable from now on."""
     name = conditions.breaker_of(service_id, operation)
-    if _is_old(work.conditions.get(name), seen):
+    before = work.conditions.get(name)
+    if _is_old(before, seen):
+        return
+    if before is not None and before.state == conditions.TRIAL:  # the same outage goes on
+        work.conditions.enter(name, conditions.OPEN, normal=conditions.CLOSED, detail=str(seen.generation))
         return
     if not work.conditions.enter(name, conditions.OPEN, normal=conditions.CLOSED, detail=str(seen.generation)):
         return

@@ -13,6 +13,8 @@ from datetime import datetime
 from converter.domain.coins import Asset
 
 OPEN, CLOSED = "open", "closed"
+TRIAL = "trial"
+"""Of a breaker for executions: its time is over and the service answers; the next conversion there decides."""
 ON, OFF = "on", "off"
 NOBODY = "nobody"
 """The tier in use while no tier below the emergency tier has a service."""

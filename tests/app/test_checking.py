@@ -19,6 +19,7 @@ from converter.domain.errors import OutcomeUnknown, RateLimited, ServiceRejected
 from converter.domain.health import EVERY, LIMIT, MISSES, Check
 from converter.domain.policy import override_text
 from converter.domain.quarantine import Change, Standing
+from converter.monitoring import status
 from converter.operating import Operating
 from converter.ports import Ledger, Work
 from tests.app.house import APPROVAL, House
@@ -375,6 +376,29 @@ def test_a_smaller_conversion_below_the_services_minimum_does_not_hold_up_the_tr
     alone.clock.forward(70)
     alone.begin(large)
     assert alone.finish(large, looks=12).state is State.COMPLETED
+
+
+def test_a_service_that_is_on_trial_counts_as_available_and_a_failed_trial_is_the_same_outage(alone: House) -> None:
+    def available() -> bool:
+        return bool(status(alone.ledger, alone.policy)["services"]["alpha"]["available"])
+
+    tripped(alone)
+    check(alone)
+    assert not available()
+    alone.clock.forward(70)
+    check(alone)
+    assert available(), "nobody else says so until a conversion goes there"
+    assert recoveries(alone) == []
+    alone.services["alpha"].on("place", refuse(OutcomeUnknown))
+    alone.begin(alone.receive(1))
+    check(alone)
+    assert not available()
+    assert outages(alone) == [("alpha", "execute")]
+    alone.clock.forward(300)
+    check(alone)
+    alone.begin(alone.receive(2))
+    assert available()
+    assert recoveries(alone) == [("alpha", "execute")]
 
 
 # --- What nobody told ------------------------------------------------------------------------------------------------

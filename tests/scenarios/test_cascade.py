@@ -133,8 +133,9 @@ def test_everything_comes_back_by_itself(world: World) -> None:
     until(lambda: world.converter.get_stats()["healthyServices"] == len(ALL_SERVICES), 120, "all are healthy again")
     print(f"\nfaults over: all services available again after {time.monotonic() - began:.1f} s")
     assert convert(world, 30) in TIERS[1]
-    away = [one.payload["serviceId"] for one in world.told() if one.name == events.SERVICE_UNAVAILABLE]
-    back = [one.payload["serviceId"] for one in world.told() if one.name == events.SERVICE_RECOVERED]
+    quoting = [one for one in world.told() if one.payload.get("operation") == "quote"]
+    away = [one.payload["serviceId"] for one in quoting if one.name == events.SERVICE_UNAVAILABLE]
+    back = [one.payload["serviceId"] for one in quoting if one.name == events.SERVICE_RECOVERED]
     assert sorted(away) == sorted(back), "every outage was told once, and so was its end"
 
 
