@@ -108,6 +108,7 @@ def test_backups_take_over_and_operators_hear_of_it(world: World) -> None:
 
 
 def test_with_nobody_left_a_conversion_waits_and_then_uses_the_emergency_tier(world: World) -> None:
+    world.wait_until_ended()  # a withdrawal that is cut off is rightly in doubt for minutes
     since = down(world, TIERS[3])
     handle, *_ = world.convert(MANY)
     began = time.monotonic()
