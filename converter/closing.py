@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from converter.desk import Desk, Next
-from converter.domain import events
+from converter.domain import events, postings
 from converter.domain.conversions import Attempt, AttemptState, Conversion, State
 from converter.domain.events import Event
 from converter.domain.money import plain
@@ -26,6 +26,9 @@ class Closing:
         """The payout is final."""
         with self._desk.ledger.begin() as work:
             work.attempts.move(conversion, attempt, AttemptState.SETTLED)
+            taken, booked = work.quotes.attempted(attempt), work.books.of(attempt.id)
+            quote = taken.quote if taken is not None else None
+            work.books.post(postings.settled(conversion, attempt, booked, quote, order.delivered))
             payload = {
                 "serviceId": attempt.service_id,
                 "promised": plain(attempt.promised),
@@ -50,6 +53,7 @@ class Closing:
         """
         with self._desk.ledger.begin() as work:
             work.attempts.move(conversion, attempt, AttemptState.NOT_EXECUTED, error=error, refused=refused)
+            work.books.post(postings.returned(conversion, attempt, work.books.of(attempt.id)))
             return self._go_on(work, conversion, error)
 
     def refunded(self, conversion: Conversion, attempt: Attempt, refund: Refund) -> Next | None:
@@ -59,6 +63,7 @@ class Closing:
             work.attempts.move(
                 conversion, attempt, AttemptState.REFUNDED, error=error, refused=True, refund_txid=refund.txid
             )
+            work.books.post(postings.returned(conversion, attempt, work.books.of(attempt.id), refund.amount))
             amount = None if refund.amount is None else plain(refund.amount)
             payload = {"serviceId": attempt.service_id, "txid": refund.txid, "amount": amount}
             work.outbox.add(Event(events.CONVERSION_REFUNDED, payload, conversion.id))
@@ -96,6 +101,7 @@ class Closing:
         with self._desk.ledger.begin() as work:
             followed_for = work.now() - conversion.since if conversion.state is State.SETTLING else timedelta(0)
             pause = max(at_least, min(timing.poll_limit, max(timing.poll, followed_for / 2)))
+            _book(work, conversion, parked=False)
             work.conversions.move(conversion, State.SETTLING, due_at=work.now() + pause, reason=reason)
         return None
 
@@ -118,6 +124,7 @@ class Closing:
                 payload = {"serviceId": prepared.attempt.service_id, "operation": prepared.operation.kind}
                 work.outbox.add(Event(events.CONVERSION_UNKNOWN, payload, conversion.id))
             pause = pause_after(work.now() - since)
+            _book(work, conversion, parked=False)
             due_at = work.now() + min(pause, finding.look_again or pause)
             work.conversions.move(conversion, State.RECONCILING, due_at=due_at, reason=finding.error)
         return None
@@ -141,6 +148,7 @@ class Closing:
                     conversion.id,
                 )
             )
+            _book(work, conversion, parked=True)
             due_at = work.now() + self._desk.timing.review_poll
             work.conversions.move(conversion, State.NEEDS_REVIEW, due_at=due_at, reason=reason)
         return None
@@ -150,6 +158,16 @@ class Closing:
         with self._desk.ledger.begin() as work:
             work.conversions.move(conversion, State.NEEDS_REVIEW, due_at=work.now() + self._desk.timing.review_poll)
         return None
+
+
+def _book(work: Work, conversion: Conversion, *, parked: bool) -> None:
+    """Post that a person is asked where the coins of the open attempt are, or is not any more."""
+    if not parked and conversion.state is not State.NEEDS_REVIEW:
+        return
+    for attempt in work.attempts.of(conversion.id):
+        if attempt.is_open:
+            change = postings.parked if parked else postings.resumed
+            work.books.post(change(conversion, attempt, work.books.of(attempt.id)))
 
 
 def _in_doubt_since(conversion: Conversion, prepared: Prepared) -> datetime:

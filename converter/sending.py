@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from converter.desk import Desk, order_request
+from converter.domain import postings
 from converter.domain.conversions import (
     Attempt,
     AttemptState,
@@ -91,6 +92,7 @@ class Sending:
         operation = _operation(conversion, attempt, (1, OperationKind.ORDER), (now, within))
         work.conversions.hold(conversion, self._desk.timing.lease)
         attempt, operation = work.attempts.prepare(conversion, attempt, operation)
+        work.books.post(postings.opened(conversion, attempt))
         return Prepared(attempt, operation, send_by)
 
     def prepare_step(self, work: Work, conversion: Conversion, attempt: Attempt, kind: OperationKind) -> Prepared:

@@ -14,6 +14,7 @@ from converter.domain.conversions import (
     ConversionRequest,
     Operation,
     OperationState,
+    State,
     attempt_key,
     operation_key,
 )
@@ -66,6 +67,13 @@ def a_row(conversion: str, service_id: str = "alpha", asked_round: int = 1, **ch
     """An answer as the ledger keeps it: a quote unless `quote=None` is given."""
     given: dict[str, Any] = {"quote": a_quote(service_id), "error": "", "elapsed_ms": 40, "asked_at": START, **changes}
     return QuoteRow(id=0, conversion_id=conversion, round=asked_round, service_id=service_id, **given)
+
+
+def a_conversion(number: int = 1, **changes: Any) -> Conversion:
+    given: dict[str, Any] = dict.fromkeys(Conversion.__dataclass_fields__)
+    given.update(id=an_id(number), request=a_request(), state=State.EXECUTING, round=1, fence=1, failovers=0)
+    given.update(txid="", reason="", created_at=START, updated_at=START, since=START, **changes)
+    return Conversion(**given)
 
 
 def an_attempt(conversion: Conversion | str, number: int = 1, service_id: str = "alpha", **changes: Any) -> Attempt:

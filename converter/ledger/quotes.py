@@ -13,6 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import Connection, Row
 
 from converter.domain.coins import asset
+from converter.domain.conversions import Attempt
 from converter.domain.money import plain
 from converter.domain.quotes import Fee, Quote, QuoteRequest, QuoteRow
 from converter.ledger.tables import conversions, quotes
@@ -86,6 +87,17 @@ class SqlQuotes:
             table.late,
         )
         self._connection.execute(kept.values(elapsed_ms=row.elapsed_ms, failed=row.failed))
+
+    def attempted(self, attempt: Attempt) -> QuoteRow | None:
+        """The answer whose offer an attempt took, None when it is not known any more."""
+        query = _rows().where(
+            quotes.c.conversion_id == attempt.conversion_id,
+            quotes.c.service_id == attempt.service_id,
+            quotes.c.net == attempt.promised,
+            quotes.c.asked_at <= attempt.created_at,
+        )
+        row = self._connection.execute(query.order_by(quotes.c.id.desc()).limit(1)).one_or_none()
+        return None if row is None else _row(row)
 
     def latencies(self, service_id: str, limit: int) -> list[int]:
         """Milliseconds of the newest offers, newest first, those that came too late for their round included."""

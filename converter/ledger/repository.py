@@ -17,6 +17,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from converter.domain.errors import ConfigurationError
 from converter.ledger.attempts import SqlAttempts
+from converter.ledger.books import SqlBooks
 from converter.ledger.conversions import SqlConversions
 from converter.ledger.exposure import SqlExposure
 from converter.ledger.lasting import SqlConditions, SqlMemory, SqlRounds
@@ -25,7 +26,7 @@ from converter.ledger.quotes import SqlQuotes
 from converter.ledger.statistics import read_statistics
 from converter.ledger.transfers import SqlTransfers
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 """The newest migration; workers refuse to run on any other schema."""
 
 
@@ -70,6 +71,11 @@ class SqlWork:
     def transfers(self) -> SqlTransfers:
         """Transfers."""
         return SqlTransfers(self._connection, self.now)
+
+    @cached_property
+    def books(self) -> SqlBooks:
+        """Postings."""
+        return SqlBooks(self._connection, self.now)
 
     @cached_property
     def outbox(self) -> SqlOutbox:

@@ -257,6 +257,26 @@ rate_states = sa.Table(
     sa.Column("changed_at", Utc, nullable=False),
 )
 
+postings = sa.Table(
+    "postings",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("key", sa.String(80), nullable=False),
+    sa.Column("line", sa.Integer, nullable=False),
+    sa.Column("conversion_id", sa.ForeignKey("conversions.id"), nullable=False),
+    sa.Column("attempt_id", sa.ForeignKey("attempts.id"), nullable=False),
+    sa.Column("from_account", sa.String(60), nullable=False),
+    sa.Column("to_account", sa.String(60), nullable=False),
+    sa.Column("coin", sa.String(60), nullable=False),
+    sa.Column("amount", Money, nullable=False),
+    sa.Column("at", Utc, nullable=False),
+    sa.CheckConstraint("CAST(amount AS NUMERIC) > 0", name="posting_moves_something"),
+    sa.CheckConstraint("from_account <> to_account", name="posting_moves_somewhere"),
+    sa.UniqueConstraint("key", "line", name="posting_once"),
+    sa.Index("postings_attempt", "attempt_id"),
+)
+"""Append-only: triggers of the database bar every change."""
+
 counters = sa.Table(
     "counters",
     metadata,

@@ -22,6 +22,7 @@ from converter.domain.events import Event
 from converter.domain.explaining import Round
 from converter.domain.exposure import UnderWay
 from converter.domain.health import Check
+from converter.domain.postings import Posting
 from converter.domain.quotes import QuoteRow
 from converter.domain.transfers import Transfer
 
@@ -75,6 +76,9 @@ class Quotes(Protocol):
 
     def late(self, row: QuoteRow) -> None:
         """Note how an answer ended that came after its round had gone on: its time, and whether it failed."""
+
+    def attempted(self, attempt: Attempt) -> QuoteRow | None:
+        """The answer whose offer an attempt took, None when it is not known any more."""
 
     def latencies(self, service_id: str, limit: int) -> list[int]:
         """Milliseconds of the newest answers that were no failures of ours, newest first."""
@@ -132,6 +136,19 @@ class Transfers(Protocol):
 
     def of(self, operation: Operation) -> Transfer | None:
         """The payment of an operation."""
+
+
+class Books(Protocol):
+    """Postings in double entry: only ever added."""
+
+    def post(self, postings: Sequence[Posting]) -> None:
+        """Add a transaction of the books. One that is there already is an error, and undoes the whole transaction."""
+
+    def of(self, attempt_id: int) -> list[Posting]:
+        """Postings of an attempt, first to last."""
+
+    def balances(self) -> dict[tuple[str, str], Decimal]:
+        """What each account holds of each coin, by (account, coin)."""
 
 
 class Outbox(Protocol):
@@ -226,6 +243,10 @@ class Work(Protocol):
     @property
     def transfers(self) -> Transfers:
         """Transfers."""
+
+    @property
+    def books(self) -> Books:
+        """Postings."""
 
     @property
     def outbox(self) -> Outbox:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from converter.domain.books import buy_from, sell_into
 from converter.domain.errors import AmountOutOfRange, IntegrityMismatch, MalformedResponse
 from converter.domain.money import EXACT, floor_to, floor_unit, plain
+from converter.domain.order_book import buy_from, sell_into
 from converter.domain.orders import Order, OrderRef, OrderStatus
 from converter.services.base import exact, text
 from converter.services.binance_rules import UNIT, Leg, Network, Symbol

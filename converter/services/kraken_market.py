@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from converter.domain.books import buy_from, sell_into
 from converter.domain.coins import Asset
 from converter.domain.errors import PairNotSupported, ServiceRejected
 from converter.domain.money import EXACT, floor_to
+from converter.domain.order_book import buy_from, sell_into
 from converter.services.base import exact, text
 
 

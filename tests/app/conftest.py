@@ -10,10 +10,10 @@ import sqlalchemy as sa
 
 from converter.ledger.migrations.run import upgrade
 from converter.ledger.repository import SqlLedger, create_engine
-from converter.ledger.tables import metadata
 from tests.app.house import House, NewHouse
 from tests.builders import START
 from tests.fakes import HandClock
+from tests.ledger.conftest import empty
 
 Kept = tuple[SqlLedger, HandClock]
 
@@ -35,8 +35,7 @@ def kept_ledger(url: str) -> Iterator[Kept]:
 def emptied(kept: Kept) -> House:
     ledger, clock = kept
     with ledger.engine.begin() as connection:
-        for table in reversed(metadata.sorted_tables):
-            connection.execute(table.delete())
+        empty(connection)
     clock.time = START
     return House(ledger, clock)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.engine import Connection, Engine, make_url
 
 from converter.ledger.migrations.run import upgrade
 from converter.ledger.repository import SqlLedger, create_engine
@@ -51,13 +51,25 @@ def postgresql_engine(postgres_url: str) -> Iterator[Engine]:
 
 def emptied(engine: Engine) -> Engine:
     with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            names = ", ".join(table.name for table in metadata.sorted_tables)
-            connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY")
-        else:
-            for table in reversed(metadata.sorted_tables):
-                connection.execute(table.delete())
+        empty(connection)
     return engine
+
+
+def empty(connection: Connection) -> None:
+    """Delete everything. The guards of what is only ever added are taken away for it and put back."""
+    if connection.dialect.name == "postgresql":
+        names = ", ".join(table.name for table in metadata.sorted_tables)
+        connection.exec_driver_sql("ALTER TABLE postings DISABLE TRIGGER USER")
+        connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY")
+        connection.exec_driver_sql("ALTER TABLE postings ENABLE TRIGGER USER")
+        return
+    guards = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").all()
+    for name, _ in guards:
+        connection.exec_driver_sql(f"DROP TRIGGER {name}")
+    for table in reversed(metadata.sorted_tables):
+        connection.execute(table.delete())
+    for _, sql in guards:
+        connection.exec_driver_sql(sql)
 
 
 @pytest.fixture(params=BACKENDS)

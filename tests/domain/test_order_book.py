@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from converter.domain.books import Levels, buy_from, sell_into
 from converter.domain.coins import asset
 from converter.domain.money import floor_to
+from converter.domain.order_book import Levels, buy_from, sell_into
 from converter.domain.quotes import Fee, net_of
 
 
