@@ -35,9 +35,14 @@ def test_the_same_transaction_of_the_books_exists_once_and_undoes_everything_wit
     attempt, _ = prepare(ledger, conversion)
     with ledger.begin() as work:
         work.books.post(opened(conversion, attempt))
-    with pytest.raises(sa.exc.IntegrityError), ledger.begin() as work:
-        work.attempts.move(conversion, attempt, AttemptState.NOT_EXECUTED)
-        work.books.post(opened(conversion, attempt))
+
+    def again() -> None:
+        with ledger.begin() as work:
+            work.attempts.move(conversion, attempt, AttemptState.NOT_EXECUTED)
+            work.books.post(opened(conversion, attempt))
+
+    with pytest.raises(sa.exc.IntegrityError):
+        again()
     with ledger.begin() as work:
         assert [one.state for one in work.attempts.of(conversion.id)] == [AttemptState.PREPARED]
         assert len(work.books.of(attempt.id)) == 1
@@ -46,9 +51,14 @@ def test_the_same_transaction_of_the_books_exists_once_and_undoes_everything_wit
 def test_postings_of_a_transaction_that_is_rolled_back_are_not_there(ledger: SqlLedger) -> None:
     conversion = claimed(ledger)
     attempt, _ = prepare(ledger, conversion)
-    with pytest.raises(ClaimLost), ledger.begin() as work:
-        work.books.post(opened(conversion, attempt))
-        raise ClaimLost("another owner")
+
+    def lost() -> None:
+        with ledger.begin() as work:
+            work.books.post(opened(conversion, attempt))
+            raise ClaimLost("another owner")
+
+    with pytest.raises(ClaimLost):
+        lost()
     with ledger.begin() as work:
         assert work.books.of(attempt.id) == []
 
@@ -75,9 +85,10 @@ def test_the_database_itself_bars_every_change(ledger: SqlLedger, change: str) -
 )
 def test_a_posting_moves_something_somewhere(ledger: SqlLedger, change: dict[str, object]) -> None:
     [posting] = begun(ledger)
+    given = {name: getattr(posting, name) for name in Posting.__dataclass_fields__}
+    other = Posting(**{**given, "key": "other", **change})
     with pytest.raises(sa.exc.IntegrityError), ledger.begin() as work:
-        given = {name: getattr(posting, name) for name in Posting.__dataclass_fields__}
-        work.books.post([Posting(**{**given, "key": "other", **change})])
+        work.books.post([other])
 
 
 def test_balances_are_exact_over_all_attempts(ledger: SqlLedger) -> None:
