@@ -16,6 +16,11 @@ BEAT_SCHEDULE = {
         "schedule": 30.0,
         "options": {"queue": "maintenance", "expires": 30.0},
     },
+    "audit": {
+        "task": "ledger.audit",
+        "schedule": 300.0,
+        "options": {"queue": "maintenance", "expires": 300.0},
+    },
     "keep-rates": {
         "task": "rates.keep",
         "schedule": 60.0,

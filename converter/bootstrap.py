@@ -6,12 +6,13 @@ import os
 import socket
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property, partial
 
 from converter.asking import Asking
+from converter.auditing import Auditing
 from converter.checking import Checking
 from converter.desk import Desk, Timing
 from converter.domain.coins import Asset, assets
@@ -26,6 +27,7 @@ from converter.planning import Planning
 from converter.ports import ConversionService, Counter, KeyStore, Wallet
 from converter.quoting import Quoting
 from converter.reconciliation import Reconciliation
+from converter.reviewing import Reviewing
 from converter.security.keys import EnvironmentKeys, variable
 from converter.selecting import Selecting
 from converter.sending import Sending
@@ -57,6 +59,8 @@ class Engine:
     desk: Desk
     ledger: SqlLedger
     commons: Commons
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Values of the keys: what no stored text may hold."""
 
     @cached_property
     def planning(self) -> Planning:
@@ -99,6 +103,11 @@ class Engine:
     def sweeping(self) -> Sweeping:
         """What stands still."""
         return Sweeping(self.desk)
+
+    @cached_property
+    def auditing(self) -> Auditing:
+        """What must always hold."""
+        return Auditing(self.ledger, self.secrets)
 
     @cached_property
     def settlement(self) -> Settlement:
@@ -164,13 +173,30 @@ def build_engine(settings: Settings | None = None, keys: KeyStore | None = None)
     with ledger.begin() as work:
         kept = work.memory.rates()
     commons.desk.rates.reload(kept, ledger.now())
-    return Engine(settings, desk, ledger, commons)
+    return Engine(settings, desk, ledger, commons, _secrets(settings, keys))
+
+
+def _secrets(settings: Settings, keys: KeyStore) -> tuple[str, ...]:
+    """Values of all keys that are there."""
+    names = [(one.id, name) for one in settings.services if one.id in REGISTRY for name in _key_names(one.id)]
+    names += [("wallet", network) for network in settings.wallets]
+    return tuple(key for service_id, name in names if (key := keys.get(service_id, name)) is not None)
+
+
+def _key_names(service_id: str) -> tuple[str, ...]:
+    known = service_class(service_id).capabilities
+    return (*known.keys, *known.optional_keys)
 
 
 def build_operating(settings: Settings) -> Operating:
     """What an operator may do to services and rates; needs no keys."""
     commons = build_commons(settings, routing_policy(settings).services)
     return Operating(open_ledger(settings.ledger, migrate=True), commons.breakers, commons.desk.rates)
+
+
+def build_reviewing(settings: Settings, keys: KeyStore, owner: str) -> Reviewing:
+    """What a person may do about conversions; `owner` names the person's claims."""
+    return Reviewing(replace(build_engine(settings, keys).desk, owner=owner))
 
 
 def missing_keys(settings: Settings, keys: KeyStore) -> dict[str, list[str]]:
@@ -235,8 +261,7 @@ def _service(
     entry: Service = next(one for one in settings.services if one.id == service_id)
     if _absent(entry, keys):
         return None
-    known = service_class(service_id).capabilities
-    names = (*known.keys, *known.optional_keys)
+    names = _key_names(service_id)
     given = {name: key for name in names if (key := keys.get(service_id, name)) is not None}
     try:
         place = ServiceSettings(entry.base_url, given, entry.options, counter)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from converter import ending
 from converter.desk import Desk, Next
-from converter.domain import events, postings
+from converter.domain import events
 from converter.domain.conversions import Attempt, AttemptState, Conversion, State
 from converter.domain.events import Event
-from converter.domain.money import plain
 from converter.domain.orders import OperationKind, Order, OrderStatus, Refund
 from converter.ports import Work
 from converter.reconciliation import Finding, pause_after
@@ -25,26 +25,7 @@ class Closing:
     def complete(self, conversion: Conversion, attempt: Attempt, order: Order) -> None:
         """The payout is final."""
         with self._desk.ledger.begin() as work:
-            work.attempts.move(conversion, attempt, AttemptState.SETTLED)
-            taken, booked = work.quotes.attempted(attempt), work.books.of(attempt.id)
-            quote = taken.quote if taken is not None else None
-            work.books.post(postings.settled(conversion, attempt, booked, quote, order.delivered))
-            payload = {
-                "serviceId": attempt.service_id,
-                "promised": plain(attempt.promised),
-                "delivered": plain(order.delivered) if order.delivered is not None else None,
-                "txid": order.txid,
-            }
-            work.outbox.add(Event(events.CONVERSION_COMPLETED, payload, conversion.id))
-            work.conversions.move(
-                conversion,
-                State.COMPLETED,
-                service_id=attempt.service_id,
-                promised=attempt.promised,
-                delivered=order.delivered,
-                txid=order.txid,
-                reason=_shortfall(attempt, order),
-            )
+            ending.complete(work, conversion, attempt, order.delivered, order.txid)
 
     def free(self, conversion: Conversion, attempt: Attempt, error: str, *, refused: bool = True) -> Next | None:
         """The attempt is proven not executed: another service may be attempted.
@@ -52,35 +33,14 @@ class Closing:
         `refused`: by the service; else it may be attempted there again at once.
         """
         with self._desk.ledger.begin() as work:
-            work.attempts.move(conversion, attempt, AttemptState.NOT_EXECUTED, error=error, refused=refused)
-            work.books.post(postings.returned(conversion, attempt, work.books.of(attempt.id)))
-            return self._go_on(work, conversion, error)
+            ending.give_back(work, conversion, attempt, error, refused=refused)
+            return ending.go_on(self._desk, work, conversion, error)
 
     def refunded(self, conversion: Conversion, attempt: Attempt, refund: Refund) -> Next | None:
         """The deposit is back, and its chain confirms it: another service may be attempted."""
-        error = f"{attempt.service_id} sent the deposit back: {refund.txid}"
         with self._desk.ledger.begin() as work:
-            work.attempts.move(
-                conversion, attempt, AttemptState.REFUNDED, error=error, refused=True, refund_txid=refund.txid
-            )
-            work.books.post(postings.returned(conversion, attempt, work.books.of(attempt.id), refund.amount))
-            amount = None if refund.amount is None else plain(refund.amount)
-            payload = {"serviceId": attempt.service_id, "txid": refund.txid, "amount": amount}
-            work.outbox.add(Event(events.CONVERSION_REFUNDED, payload, conversion.id))
-            return self._go_on(work, conversion, error)
-
-    def _go_on(self, work: Work, conversion: Conversion, error: str) -> Next | None:
-        """With the next service, or not at all where failover is switched off."""
-        if self._desk.policy_of(conversion).auto_failover:
-            due_at = work.now() + self._desk.timing.handover
-            work.conversions.move(conversion, State.EXECUTING, due_at=due_at, reason=error)
-            return Next.EXECUTE
-        work.outbox.add(Event(events.CONVERSION_FAILED, {"reason": error}, conversion.id))
-        # SETTLING and RECONCILING do not fail; what was followed here goes through EXECUTING first.
-        if conversion.state is not State.EXECUTING:
-            conversion = work.conversions.move(conversion, State.EXECUTING, release=False)
-        work.conversions.move(conversion, State.FAILED, reason=error)
-        return None
+            error = ending.bring_back(work, conversion, attempt, refund)
+            return ending.go_on(self._desk, work, conversion, error)
 
     def hold(self, conversion: Conversion, attempt: Attempt, reason: str) -> Next | None:
         """The service holds the money (compliance, a refund under way): told at once, and a person's after a while."""
@@ -101,7 +61,7 @@ class Closing:
         with self._desk.ledger.begin() as work:
             followed_for = work.now() - conversion.since if conversion.state is State.SETTLING else timedelta(0)
             pause = max(at_least, min(timing.poll_limit, max(timing.poll, followed_for / 2)))
-            _book(work, conversion, parked=False)
+            ending.book(work, conversion, parked=False)
             work.conversions.move(conversion, State.SETTLING, due_at=work.now() + pause, reason=reason)
         return None
 
@@ -124,7 +84,7 @@ class Closing:
                 payload = {"serviceId": prepared.attempt.service_id, "operation": prepared.operation.kind}
                 work.outbox.add(Event(events.CONVERSION_UNKNOWN, payload, conversion.id))
             pause = pause_after(work.now() - since)
-            _book(work, conversion, parked=False)
+            ending.book(work, conversion, parked=False)
             due_at = work.now() + min(pause, finding.look_again or pause)
             work.conversions.move(conversion, State.RECONCILING, due_at=due_at, reason=finding.error)
         return None
@@ -148,7 +108,7 @@ class Closing:
                     conversion.id,
                 )
             )
-            _book(work, conversion, parked=True)
+            ending.book(work, conversion, parked=True)
             due_at = work.now() + self._desk.timing.review_poll
             work.conversions.move(conversion, State.NEEDS_REVIEW, due_at=due_at, reason=reason)
         return None
@@ -158,16 +118,6 @@ class Closing:
         with self._desk.ledger.begin() as work:
             work.conversions.move(conversion, State.NEEDS_REVIEW, due_at=work.now() + self._desk.timing.review_poll)
         return None
-
-
-def _book(work: Work, conversion: Conversion, *, parked: bool) -> None:
-    """Post that a person is asked where the coins of the open attempt are, or is not any more."""
-    if not parked and conversion.state is not State.NEEDS_REVIEW:
-        return
-    for attempt in work.attempts.of(conversion.id):
-        if attempt.is_open:
-            change = postings.parked if parked else postings.resumed
-            work.books.post(change(conversion, attempt, work.books.of(attempt.id)))
 
 
 def _in_doubt_since(conversion: Conversion, prepared: Prepared) -> datetime:
@@ -224,9 +174,3 @@ def _evidence(work: Work, conversion: Conversion) -> list[dict[str, Any]]:
         for attempt in work.attempts.of(conversion.id)
         for operation in work.attempts.operations(attempt.id)
     ]
-
-
-def _shortfall(attempt: Attempt, order: Order) -> str:
-    if order.delivered is not None and order.delivered < attempt.minimum_net:
-        return f"delivered {plain(order.delivered)} of promised {plain(attempt.promised)}"
-    return ""

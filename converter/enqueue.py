@@ -46,6 +46,7 @@ def celery_settings(redis_url: str) -> dict[str, Any]:
             "conversions.sweep": {"queue": "maintenance"},
             "services.check": {"queue": "maintenance"},
             "services.check_all": {"queue": "maintenance"},
+            "ledger.audit": {"queue": "maintenance"},
             "rates.shadow": {"queue": "maintenance"},
             "rates.keep": {"queue": "maintenance"},
         },

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from converter import ending
 from converter.choosing import Bench, Choice, Choosing
 from converter.desk import Desk, Next
-from converter.domain import events, postings
+from converter.domain import events
 from converter.domain.adaptive import Ending
-from converter.domain.conversions import Attempt, AttemptState, Conversion, OperationState, State
+from converter.domain.conversions import Attempt, Conversion, OperationState, State
 from converter.domain.errors import ClaimLost, Outcome, policy_of
 from converter.domain.events import Event
 from converter.domain.money import plain
@@ -115,8 +116,7 @@ class Execution:
         with self._desk.ledger.begin() as work:
             work.attempts.record(conversion, prepared.operation, OperationState.NOT_EXECUTED, error)
             refused = sent.error is not None
-            work.attempts.move(conversion, attempt, AttemptState.NOT_EXECUTED, error=error, refused=refused)
-            work.books.post(postings.returned(conversion, attempt, work.books.of(attempt.id)))
+            ending.give_back(work, conversion, attempt, error, refused=refused)
             if sent.error is not None and policy_of(sent.error).counts_against_breaker:
                 failures = work.quotes.recent_failures(attempt.service_id) + 1
                 payload = {"serviceId": attempt.service_id, "failures": failures, "operation": "execute"}

@@ -12,6 +12,7 @@ import click
 from converter.bootstrap import addressed
 from converter.cli.explain import explain
 from converter.cli.output import console, conversion_facts, errors, json_option, print_json, speaks_errors, table
+from converter.cli.review import cancel, resolve, retry, review
 from converter.client import ConversionHandle, ConversionNotCompleted, MultiServiceConverter
 from converter.domain.conversions import Conversion, State
 from converter.domain.errors import InvalidRequest
@@ -91,10 +92,11 @@ def _follow(handle: ConversionHandle, timeout: float, *, quiet: bool) -> None:
 
 @click.group()
 def conversions() -> None:
-    """Look at conversions."""
+    """Look at conversions, and say what a person found out about them."""
 
 
-conversions.add_command(explain)
+for command in (explain, review, resolve, retry, cancel):
+    conversions.add_command(command)
 
 
 @conversions.command("list")

@@ -7,6 +7,7 @@ from importlib import import_module
 import click
 
 _COMMANDS = {
+    "audit": "converter.cli.audit:audit",
     "conversions": "converter.cli.conversions:conversions",
     "convert": "converter.cli.conversions:convert",
     "demo": "converter.cli.demo:demo",

@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from converter.bootstrap import build_surveying
 from converter.cli.figures import short
+from converter.cli.keys import operator_keys
 from converter.cli.operate import emergency, isolate, recover, release
 from converter.cli.output import console, errors, json_option, print_json, speaks_errors, table
 from converter.cli.standing import last_check, read_standings, standing_facts
@@ -21,9 +22,8 @@ from converter.domain.coins import asset
 from converter.domain.errors import InvalidRequest
 from converter.domain.money import parse_amount, plain
 from converter.domain.quotes import QuoteRequest
-from converter.local.home import read_run_file, running_settings
-from converter.security.keys import EnvironmentKeys
-from converter.settings import Settings, environment
+from converter.local.home import running_settings
+from converter.settings import Settings
 from converter.standing import UNKNOWN, ServiceStanding
 from converter.surveying import Declined, Entry, Offered, Step
 
@@ -48,7 +48,7 @@ def list_services(as_json: bool) -> None:
     Keys are looked for in the environment of this command; values are never shown.
     """
     settings = running_settings()
-    surveying = build_surveying(settings, _keys(settings))
+    surveying = build_surveying(settings, operator_keys(settings))
     told, now = read_standings(settings), datetime.now(UTC)
     found = [_entry_facts(one, told.get(one.service_id), now) for one in surveying.entries]
     if as_json:
@@ -71,7 +71,7 @@ def check(service_id: str, as_json: bool) -> None:
     Ends with 0 only when nothing is wrong.
     """
     settings = running_settings()
-    surveying = build_surveying(settings, _keys(settings))
+    surveying = build_surveying(settings, operator_keys(settings))
     entry = surveying.entry(service_id)
     with errors.status(f"asking {entry.title} …"):
         steps = surveying.check(service_id, _seconds(settings))
@@ -102,7 +102,7 @@ def quote(service_id: str | None, as_json: bool, **fields: Any) -> None:
     Ends with 0 when there is at least one offer.
     """
     settings = running_settings()
-    surveying = build_surveying(settings, _keys(settings))
+    surveying = build_surveying(settings, operator_keys(settings))
     asked = [surveying.entry(service_id)] if service_id else [one for one in surveying.entries if one.enabled]
     request = _request(fields)
     with errors.status(f"asking {', '.join(one.service_id for one in asked)} …"):
@@ -121,17 +121,6 @@ def _request(fields: Mapping[str, Any]) -> QuoteRequest:
     if from_asset.coin == to_asset.coin:
         raise InvalidRequest("to_coin", f"is the from_coin, {from_asset.coin}", "two different coins")
     return QuoteRequest(from_asset, to_asset, parse_amount(fields["amount"], from_asset.decimals))
-
-
-def _keys(settings: Settings) -> EnvironmentKeys:
-    """Keys of this environment; beside a running `up --sandbox`, those of the sandbox over them."""
-    environ = dict(environment())
-    facts = read_run_file(settings.home)
-    if facts is not None and facts.get("sandbox") and not environ.get("CONVERTER_CONFIG"):
-        from converter.local.sandbox_config import sandbox_environment  # noqa: PLC0415  for the sandbox only
-
-        environ.update(sandbox_environment())
-    return EnvironmentKeys(environ)
 
 
 def _seconds(settings: Settings) -> float:

@@ -15,12 +15,15 @@ CONVERSION_HELD = "conversion:held"
 CONVERSION_NEEDS_REVIEW = "conversion:needs_review"
 CONVERSION_QUOTED = "conversion:quoted"
 CONVERSION_REFUNDED = "conversion:refunded"
+CONVERSION_RESOLVED = "conversion:resolved"
+CONVERSION_RETRIED = "conversion:retried"
 CONVERSION_UNKNOWN = "conversion:unknown"
 CONVERSION_WAITING = "conversion:waiting"
 DEPOSIT_REQUESTED = "deposit:requested"
 EMERGENCY_ACTIVATED = "emergency:activated"
 FAILOVER_FAILED = "failover:failed"
 FAILOVER_SUCCESS = "failover:success"
+LEDGER_AUDIT_FAILED = "ledger:audit_failed"
 RATE_ANOMALY = "rate:anomaly"
 RATE_JUMP = "rate:jump"
 SERVICE_FAILURE = "service:failure"
@@ -40,12 +43,15 @@ ALL_EVENTS = frozenset(
         CONVERSION_NEEDS_REVIEW,
         CONVERSION_QUOTED,
         CONVERSION_REFUNDED,
+        CONVERSION_RESOLVED,
+        CONVERSION_RETRIED,
         CONVERSION_UNKNOWN,
         CONVERSION_WAITING,
         DEPOSIT_REQUESTED,
         EMERGENCY_ACTIVATED,
         FAILOVER_FAILED,
         FAILOVER_SUCCESS,
+        LEDGER_AUDIT_FAILED,
         RATE_ANOMALY,
         RATE_JUMP,
         SERVICE_FAILURE,

@@ -20,6 +20,7 @@ from converter.ledger.attempts import SqlAttempts
 from converter.ledger.books import SqlBooks
 from converter.ledger.conversions import SqlConversions
 from converter.ledger.exposure import SqlExposure
+from converter.ledger.inspection import SqlInspection
 from converter.ledger.lasting import SqlConditions, SqlMemory, SqlRounds
 from converter.ledger.outbox import SqlOutbox
 from converter.ledger.quotes import SqlQuotes
@@ -96,6 +97,11 @@ class SqlWork:
     def exposure(self) -> SqlExposure:
         """How much is under way."""
         return SqlExposure(self._connection, self.now)
+
+    @cached_property
+    def inspection(self) -> SqlInspection:
+        """What must never be."""
+        return SqlInspection(self._connection, self.now)
 
     @cached_property
     def memory(self) -> SqlMemory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from converter.ports.books import Books, Inspection
 from converter.ports.ledger import (
     Attempts,
     Conditions,
@@ -22,6 +23,7 @@ from converter.ports.shared import Adaptive, Breaker, RateLimiter, RateMemory, T
 __all__ = [
     "Adaptive",
     "Attempts",
+    "Books",
     "Breaker",
     "Clock",
     "Conditions",
@@ -30,6 +32,7 @@ __all__ = [
     "Counter",
     "Deadline",
     "Exposure",
+    "Inspection",
     "KeyStore",
     "Ledger",
     "Memory",

@@ -22,9 +22,9 @@ from converter.domain.events import Event
 from converter.domain.explaining import Round
 from converter.domain.exposure import UnderWay
 from converter.domain.health import Check
-from converter.domain.postings import Posting
 from converter.domain.quotes import QuoteRow
 from converter.domain.transfers import Transfer
+from converter.ports.books import Books, Inspection
 
 
 class Conversions(Protocol):
@@ -136,19 +136,6 @@ class Transfers(Protocol):
 
     def of(self, operation: Operation) -> Transfer | None:
         """The payment of an operation."""
-
-
-class Books(Protocol):
-    """Postings in double entry: only ever added."""
-
-    def post(self, postings: Sequence[Posting]) -> None:
-        """Add a transaction of the books. One that is there already is an error, and undoes the whole transaction."""
-
-    def of(self, attempt_id: int) -> list[Posting]:
-        """Postings of an attempt, first to last."""
-
-    def balances(self) -> dict[tuple[str, str], Decimal]:
-        """What each account holds of each coin, by (account, coin)."""
 
 
 class Outbox(Protocol):
@@ -263,6 +250,10 @@ class Work(Protocol):
     @property
     def exposure(self) -> Exposure:
         """How much is under way."""
+
+    @property
+    def inspection(self) -> Inspection:
+        """What must never be."""
 
     @property
     def memory(self) -> Memory:

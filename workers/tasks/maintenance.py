@@ -1,4 +1,4 @@
-"""The sweep: re-enqueues whatever stands still."""
+"""The sweep, which re-enqueues whatever stands still, and the audit."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ def sweep() -> None:
         if not _send(errand):
             break
     beat_pulse()
+
+
+@app.task(name="ledger.audit")
+def audit() -> None:
+    """Look whether what must always hold does, and tell what does not."""
+    found = runtime().engine.auditing.run()
+    for breach in found.breaches:
+        log.error("audit: %s %s: %s", breach.invariant, breach.conversion_id or "", breach.detail)
 
 
 def _send(errand: Errand) -> bool:

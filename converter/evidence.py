@@ -1,0 +1,140 @@
+"""What is known of a conversion before a person: what was sent, when, under which keys, and what is answered now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from converter.desk import Desk
+from converter.domain.conversions import Attempt, Conversion, Operation, State
+from converter.domain.errors import ConverterError
+from converter.domain.money import plain
+from converter.domain.orders import Order
+from converter.domain.transfers import Sighting, Transfer
+from converter.ports import Deadline
+from converter.reconciliation import Reconciliation
+
+ASKED_AT_ONCE = 200
+"""Parked conversions that one list shows."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a service, and the chain of our deposit, say now. `error` when the service could not be asked."""
+
+    order: Order | None = None
+    sighting: Sighting | None = None
+    error: str = ""
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        if self.error:
+            told = f"could not be asked: {self.error}"
+        elif self.order is None:
+            told = "does not know it"
+        else:
+            parts = [str(self.order.status), self.order.detail, self.order.txid]
+            told = "shows it as " + " ".join(part for part in parts if part)
+        return told if self.sighting is None else f"{told}; our deposit is {self.sighting} on its chain"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One outside call: what the ledger knows of it."""
+
+    operation: Operation
+    transfer: Transfer | None
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON shows it."""
+        one, paid = self.operation, self.transfer
+        return {
+            "operation": one.kind,
+            "key": one.key,
+            "state": one.state,
+            "sends": one.sends,
+            "preparedAt": one.created_at.isoformat(),
+            "sendBefore": one.send_before.isoformat(),
+            "error": one.error or None,
+            "depositTxid": paid.txid if paid is not None else None,
+        }
+
+
+@dataclass(frozen=True)
+class Case:
+    """A parked conversion with its open attempt, if it has one."""
+
+    conversion: Conversion
+    attempt: Attempt | None
+    sent: tuple[Sent, ...]
+    answer: Answer | None = None
+
+    @property
+    def since(self) -> datetime:
+        """When a person was asked."""
+        return self.conversion.since
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON shows it."""
+        conversion, attempt = self.conversion, self.attempt
+        request = conversion.request
+        return {
+            "id": conversion.id,
+            "amount": plain(request.amount),
+            "from": str(request.from_asset),
+            "to": str(request.to_asset),
+            "address": request.address,
+            "since": self.since.isoformat(),
+            "reason": conversion.reason,
+            "service": attempt.service_id if attempt is not None else None,
+            "promised": plain(attempt.promised) if attempt is not None else None,
+            "orderId": attempt.service_order_id if attempt is not None else None,
+            "depositAddress": (attempt.deposit_address or None) if attempt is not None else None,
+            "sent": [one.facts() for one in self.sent],
+            "answer": self.answer.text if self.answer is not None else None,
+        }
+
+
+class Evidence:
+    """Reads the ledger, and asks the service and the chain. Changes nothing."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._reconciliation = Reconciliation(desk)
+
+    def parked(self, *, ask: bool) -> list[Case]:
+        """All conversions before a person, the longest waiting first; `ask`: with what is answered now."""
+        with self._desk.ledger.begin() as work:
+            found = work.conversions.page(states=(State.NEEDS_REVIEW,), limit=ASKED_AT_ONCE)
+        return [self.of(one, ask=ask) for one in sorted(found, key=lambda one: one.since)]
+
+    def of(self, conversion: Conversion, *, ask: bool) -> Case:
+        """One conversion."""
+        with self._desk.ledger.begin() as work:
+            attempt = next((one for one in work.attempts.of(conversion.id) if one.is_open), None)
+            operations = work.attempts.operations(attempt.id) if attempt is not None else []
+            sent = tuple(Sent(one, work.transfers.of(one)) for one in operations)
+        answer = self.ask(conversion, attempt, sent) if ask and attempt is not None else None
+        return Case(conversion, attempt, sent, answer)
+
+    def ask(self, conversion: Conversion, attempt: Attempt, sent: tuple[Sent, ...]) -> Answer:
+        """What the service says of an attempt, and the chain of its deposit."""
+        transfer = next((one.transfer for one in reversed(sent) if one.transfer is not None), None)
+        sighting = self._sighting(conversion, transfer) if transfer is not None and transfer.raw else None
+        if attempt.service_id not in self._desk.services:
+            return Answer(sighting=sighting, error=f"{attempt.service_id} is not configured")
+        try:
+            return Answer(self._reconciliation.look(conversion, attempt), sighting)
+        except ConverterError as error:
+            return Answer(sighting=sighting, error=str(error))
+
+    def _sighting(self, conversion: Conversion, transfer: Transfer) -> Sighting | None:
+        wallet = self._desk.wallets.get(conversion.request.from_asset.network)
+        if wallet is None:
+            return None
+        try:
+            return wallet.observe(transfer, Deadline.after(self._desk.timing.read.total_seconds()))
+        except ConverterError:
+            return None

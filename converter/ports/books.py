@@ -1,0 +1,32 @@
+"""The books of the ledger, and the look at what must never be in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from converter.domain.breaches import Breach
+from converter.domain.postings import Posting
+
+
+class Books(Protocol):
+    """Postings in double entry: only ever added."""
+
+    def post(self, postings: Sequence[Posting]) -> None:
+        """Add a transaction of the books. One that is there already is an error, and undoes the whole transaction."""
+
+    def of(self, attempt_id: int) -> list[Posting]:
+        """Postings of an attempt, first to last."""
+
+    def balances(self) -> dict[tuple[str, str], Decimal]:
+        """What each account holds of each coin, by (account, coin)."""
+
+
+class Inspection(Protocol):
+    """Looks for what must never be."""
+
+    def breaches(self, invariant: str, since: datetime, secrets: Sequence[str] = ()) -> list[Breach]:
+        """Breaches of one of I2 to I13 among what is open, and among what changed since then. `secrets`: what no
+        stored text may hold."""
