@@ -83,7 +83,7 @@ class Reviewing:
         if refund_txid is not None:
             _check_txid(refund_txid)
         conversion, case = self._take(conversion_id)
-        objection = _against(case, refund_txid)
+        objection = _against(case, refund_txid) or self._counted(refund_txid)
         if objection:
             self._put_back(conversion)
             raise InvalidRequest("not_executed", objection, "a conversion of which nothing was and can be executed")
@@ -150,6 +150,12 @@ class Reviewing:
         """Give the claim up; nothing else changes."""
         with self._desk.ledger.begin() as work:
             work.conversions.move(conversion, conversion.state)
+
+    def _counted(self, refund_txid: str | None) -> str:
+        """A refund brings back one deposit."""
+        with self._desk.ledger.begin() as work:
+            booked = None if refund_txid is None else work.attempts.of_refund(refund_txid)
+        return "" if booked is None else f"the refund {refund_txid} was of {booked.conversion_id}"
 
     def _amount(self, conversion_id: str, delivered: str) -> Decimal:
         return parse_amount(delivered, self.get(conversion_id).request.to_asset.decimals, "delivered")
