@@ -17,6 +17,7 @@ from converter.client import ConversionHandle, ConversionNotCompleted, MultiServ
 from converter.domain.conversions import Conversion, State
 from converter.domain.errors import InvalidRequest
 from converter.domain.money import plain
+from converter.domain.quotes import QuoteRow
 from converter.ledger.repository import SqlLedger, open_ledger
 from converter.local.home import read_run_file, running_settings
 
@@ -127,7 +128,7 @@ def list_conversions(states: Sequence[str], limit: int, before: str | None, as_j
 @json_option
 @speaks_errors
 def show(conversion_id: str, as_json: bool) -> None:
-    """Show one conversion with its quotes, attempts and operations."""
+    """Show one conversion with its quotes, attempts, operations and postings."""
     ledger = _ledger()
     facts = _everything(ledger, conversion_id)
     ledger.close()
@@ -139,7 +140,7 @@ def show(conversion_id: str, as_json: bool) -> None:
         ["Field", "Value"],
         [[name, value] for name, value in facts.items() if not isinstance(value, list)],
     )
-    for part in ("quotes", "attempts", "operations"):
+    for part in ("quotes", "attempts", "operations", "books"):
         if facts[part]:
             columns = [name.capitalize() for name in facts[part][0]]
             table(part.capitalize(), columns, [list(one.values()) for one in facts[part]])
@@ -176,19 +177,10 @@ def _everything(ledger: SqlLedger, conversion_id: str) -> dict[str, Any]:
         quotes = [row for asked in range(1, conversion.round + 1) for row in work.quotes.of_round(conversion_id, asked)]
         attempts = work.attempts.of(conversion_id)
         operations = [one for attempt in attempts for one in work.attempts.operations(attempt.id)]
+        booked = [one for attempt in attempts for one in work.books.of(attempt.id)]
     return {
         **conversion_facts(conversion),
-        "quotes": [
-            {
-                "round": row.round,
-                "service": row.service_id,
-                "net": plain(row.quote.net) if row.quote else None,
-                "rank": row.rank,
-                "ms": row.elapsed_ms,
-                "error": row.error or None,
-            }
-            for row in quotes
-        ],
+        "quotes": [_answer(row) for row in quotes],
         "attempts": [
             {
                 "number": one.number,
@@ -205,4 +197,19 @@ def _everything(ledger: SqlLedger, conversion_id: str) -> dict[str, Any]:
             {"kind": one.kind, "key": one.key, "state": one.state, "sends": one.sends, "error": one.error or None}
             for one in operations
         ],
+        "books": [
+            {"from": one.from_account, "to": one.to_account, "coin": one.coin, "amount": plain(one.amount)}
+            for one in booked
+        ],
+    }
+
+
+def _answer(row: QuoteRow) -> dict[str, Any]:
+    return {
+        "round": row.round,
+        "service": row.service_id,
+        "net": plain(row.quote.net) if row.quote else None,
+        "rank": row.rank,
+        "ms": row.elapsed_ms,
+        "error": row.error or None,
     }
