@@ -6,7 +6,8 @@ half-open permit of the quote breaker is the health check's. Leave for an operat
 before the operation exists (`enter`), and handed back with its end.
 
 What was sent must be settled even at a service that takes nothing new: look-ups and later steps are not refused by the
-breaker; how a later step ends is told to it. Look-ups keep to the limits; a later step asks `pause_before` first.
+breaker; how a later step ends is told to it. Look-ups keep to the limits; a later step asks `pause_before` first. The
+service's own list of what it paid is a look-up too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -23,9 +24,10 @@ from converter.domain.breakers import BreakerState, Verdict, verdict_of
 from converter.domain.coins import Asset
 from converter.domain.errors import BreakerRefused, IntegrityMismatch, LimiterRefused, RateLimited
 from converter.domain.orders import Capabilities, Order, OrderRef, OrderRequest
+from converter.domain.payouts import Payout
 from converter.domain.permits import Permit, Transition
 from converter.domain.quotes import Quote, QuoteRequest, net_of
-from converter.ports import Breaker, ConversionService, Deadline, RateLimiter
+from converter.ports import Breaker, ConversionService, Deadline, PayoutList, RateLimiter
 
 T = TypeVar("T")
 
@@ -78,6 +80,22 @@ class GuardedService:
     def service_id(self) -> str:
         """The service's one word."""
         return self.service.capabilities.service_id
+
+    @property
+    def payouts(self) -> Callable[[datetime, Deadline], list[Payout]] | None:
+        """Lists what the service says that it paid since a moment; None where it keeps no list for our keys.
+
+        The call raises what `PayoutList.payouts` raises, and LimiterRefused when it was asked too often.
+        """
+        service = self.service
+        if not isinstance(service, PayoutList) or not service.lists:
+            return None
+
+        def listed(since: datetime, deadline: Deadline) -> list[Payout]:
+            self._count("list")
+            return self._heard(lambda: service.payouts(since, deadline))
+
+        return listed
 
     def supports(self, from_asset: Asset, to_asset: Asset) -> bool:
         """Whether it converts this pair at all."""

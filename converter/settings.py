@@ -78,7 +78,9 @@ class ServiceRateLimit(RateLimit):
     """Over what the service module declares; `operations`: tighter limits of `quote`, `order`, `advance`, `find`,
     `health`, in the place of all declared ones."""
 
-    operations: dict[Literal["quote", "order", "advance", "find", "health"], RateLimit] = Field(default_factory=dict)
+    operations: dict[Literal["quote", "order", "advance", "find", "health", "list"], RateLimit] = Field(
+        default_factory=dict
+    )
 
 
 class Service(Section):

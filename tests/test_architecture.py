@@ -28,7 +28,7 @@ PARAMETERS = 5
 OUTER_MODULES = {"__init__", "client", "enqueue", "settings", "settings_types", "bootstrap", "own_settings", "sharing"}
 """Modules directly in `converter/` that are no use-cases."""
 
-SERVICE_TOOLS = {"__init__", "base", "callbacks"}
+SERVICE_TOOLS = {"__init__", "base", "callbacks", "lists"}
 """Modules of `converter/services/` that are no service."""
 
 EXACT_MODULES = {"money", "quotes", "orders", "conversions", "routing"}

@@ -97,7 +97,7 @@ class Capabilities:
     send_within: timedelta = timedelta(seconds=5)
     """An operation is sent at most this long after it was prepared."""
     budget: Budget = CAUTIOUS
-    """How often it may be called. Operations: `quote`, `order`, `advance`, `find`, `health`."""
+    """How often it may be called. Operations: `quote`, `order`, `advance`, `find`, `health`, `list`."""
 
 
 @dataclass(frozen=True)

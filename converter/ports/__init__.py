@@ -17,7 +17,7 @@ from converter.ports.ledger import (
     Transfers,
     Work,
 )
-from converter.ports.outside import Clock, ConversionService, Deadline, KeyStore, Wallet
+from converter.ports.outside import Clock, ConversionService, Deadline, KeyStore, PayoutList, Wallet
 from converter.ports.shared import Adaptive, Breaker, RateLimiter, RateMemory, Turns
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Ledger",
     "Memory",
     "Outbox",
+    "PayoutList",
     "Quotes",
     "RateLimiter",
     "RateMemory",

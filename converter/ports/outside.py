@@ -6,10 +6,11 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from converter.domain.coins import Asset
 from converter.domain.orders import Capabilities, Order, OrderRef, OrderRequest, Refund
+from converter.domain.payouts import Payout
 from converter.domain.quotes import Quote, QuoteRequest
 from converter.domain.transfers import Payment, Sighting, Transfer
 
@@ -66,6 +67,22 @@ class ConversionService(Protocol):
 
     def check_health(self, deadline: Deadline) -> None:
         """Make a cheap harmless call; raises ServiceError when the service is not fit for use."""
+
+
+@runtime_checkable
+class PayoutList(Protocol):
+    """What a service adds that keeps a list of what it paid. Optional: see `lists`."""
+
+    @property
+    def lists(self) -> bool:
+        """Whether it has one for the keys that we have."""
+
+    def payouts(self, since: datetime, deadline: Deadline) -> list[Payout]:
+        """Everything that it shows as paid out or under way since then, also what is not ours; safe to repeat.
+
+        Complete or not at all: what is more than its pages, or older than it shows, raises ServiceError. It goes by the
+        service's clock and may lag behind: a payment that is missing is not proven to be absent.
+        """
 
 
 class Wallet(Protocol):

@@ -44,6 +44,7 @@ from converter.domain.orders import (
 from converter.domain.quotes import Fee, Quote, QuoteRequest, net_of
 from converter.ports import Deadline
 from converter.services.base import milliseconds, text
+from converter.services.binance_lists import BinancePayouts
 from converter.services.binance_orders import with_withdrawal, withdrawable
 from converter.services.binance_routes import (
     MIDDLE_COINS,
@@ -56,7 +57,6 @@ from converter.services.binance_routes import (
     second_bounds,
 )
 from converter.services.binance_rules import Leg, Network
-from converter.services.binance_trades import BinanceTrades
 from converter.services.binance_wire import BUDGET
 
 CODES: dict[tuple[str, str], str | None] = {
@@ -81,7 +81,7 @@ QUOTE_LIFE = timedelta(seconds=15)
 _TRADE = OperationRule(moves_money=True, quiet=timedelta(seconds=20), absences=2)
 
 
-class Binance(BinanceTrades):
+class Binance(BinancePayouts):
     """See the module."""
 
     capabilities = Capabilities(

@@ -26,14 +26,19 @@ WEIGHT_LIMIT = 6000
 
 BUDGET = Budget(
     Limit(16, burst=60),
-    operations={"advance": Limit(160, MINUTE, burst=20), "find": Limit(8, MINUTE, burst=2)},
-    requests={"quote": 4, "advance": 2, "find": 5},
+    operations={
+        "advance": Limit(160, MINUTE, burst=20),
+        "find": Limit(13, 2 * MINUTE, burst=2),
+        "list": Limit(1, 2 * MINUTE),
+    },
+    requests={"quote": 4, "advance": 2, "find": 5, "list": 2},
 )
 """80 % of the weight in a minute, by requests, of which none weighs more than 5; the pairs (20) are kept for an hour.
 
 Withdrawals: 80 % of 200 a minute. Look-ups: the history may be read ten times a minute whoever asks, and what is read
 is shared by the threads of one process only. An order fills at once, so nearly every look-up is one of a withdrawal and
-reads the history: all keep to that limit, the few others with them. A read above it would halt the whole service.
+reads the history: all keep to that limit, the few others with them. A read above it would halt the whole service. Two
+of the ten are left to the list, which reads up to two pages of the same history.
 Most requests of a call: the books of two routes; a book and a trade; two trades, what filled them, and the history.
 """
 

@@ -49,7 +49,8 @@ from converter.domain.orders import (
 )
 from converter.domain.quotes import Fee, Quote, QuoteRequest, net_of
 from converter.ports import Clock, Deadline
-from converter.services.base import Call, HttpService, ServiceSettings, encode, exact, json_body, text
+from converter.services.base import Call, ServiceSettings, encode, exact, json_body, text
+from converter.services.btcpay_lightning_lists import BtcPayPayouts
 from converter.services.btcpay_lightning_payouts import CODES, METHODS, is_recognised, order_of
 from converter.transport.http import HttpAnswer
 
@@ -61,7 +62,7 @@ _REFUSED = {400: _CODES | {"expired", "not-started", "archived", "overdraft"}, 5
 """HTTP status -> codes that prove a refusal there. A 5xx with any other code proves nothing."""
 
 
-class BtcPayLightning(HttpService):
+class BtcPayLightning(BtcPayPayouts):
     """See the module. Keys: `token`. Options: `storeId`, `feeVbytes`."""
 
     capabilities = Capabilities(

@@ -43,7 +43,8 @@ from converter.domain.orders import (
 )
 from converter.domain.quotes import Fee, Quote, QuoteRequest, net_of
 from converter.ports import Deadline
-from converter.services.base import Call, HttpService, encode, exact, json_body, moment, text
+from converter.services.base import Call, encode, exact, json_body, moment, text
+from converter.services.changenow_lists import ChangeNowPayouts
 from converter.services.changenow_orders import CODES, check_ours, fits, key_of, order_of, pair_of, sendable
 from converter.transport.http import HttpAnswer
 
@@ -61,7 +62,7 @@ _FIXED = {"flow": "fixed-rate", "type": "direct"}
 _UNUSED = {"toAmount": "", "extraId": "", "refundExtraId": "", "contactEmail": ""}
 
 
-class ChangeNow(HttpService):
+class ChangeNow(ChangeNowPayouts):
     """See the module. Keys: `api_key`, and optionally `private_key` for the list of our orders. Options:
     `refundAddress`, or one by network: `refundAddressLTC`."""
 
@@ -78,8 +79,9 @@ class ChangeNow(HttpService):
         amount_decimals=8,
         optional_keys=("private_key",),
         minimum={"ETH": Decimal("0.001"), "BTC": Decimal("0.0001")},
-        # 80 % of 30 requests a second; the burst is the rest of them. An order without an id is looked for in the list.
-        budget=Budget(Limit(24, burst=6), requests={"find": 2}),
+        # 80 % of 30 requests a second; the burst is the rest of them. An order without an id is looked for in the list,
+        # which has up to four pages.
+        budget=Budget(Limit(24, burst=6), requests={"find": 2, "list": 4}),
     )
 
     @staticmethod

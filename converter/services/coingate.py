@@ -47,7 +47,8 @@ from converter.domain.orders import (
 )
 from converter.domain.quotes import Quote, QuoteRequest
 from converter.ports import Deadline
-from converter.services.base import Call, HttpService, encode, exact, json_body, text
+from converter.services.base import Call, encode, exact, json_body, text
+from converter.services.coingate_lists import CoinGatePayouts
 from converter.services.coingate_requests import (
     BUDGET,
     DOORS,
@@ -71,7 +72,7 @@ QUOTE_LIFE = timedelta(seconds=60)
 _PAGES = 5  # of a list, a hundred rows each, that are looked through
 
 
-class CoinGate(HttpService):
+class CoinGate(CoinGatePayouts):
     """See the module. Keys: `token`. Options: `companyName`, `companyCode`, `email`, `country` (three letters) for
     addresses that are not registered; `conversionFee`, `serviceFee`, `serviceFeeEur` of the quote; `callbackUrl`."""
 

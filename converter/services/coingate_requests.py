@@ -28,13 +28,13 @@ from converter.services.base import exact, text
 BUDGET = Budget(
     Limit(160, MINUTE, burst=20),
     operations={"order": Limit(400, 60 * MINUTE, burst=20), "find": Limit(80, MINUTE, burst=10)},
-    requests={"quote": 2, "order": 5, "advance": 2},
+    requests={"quote": 2, "order": 5, "advance": 2, "list": 5},
 )
 """80 % of 200 requests a minute (public and private ones taken together, which is not said) and of 500 orders an hour.
 
 A quote reads rates and accounts. An order reads accounts and payout settings and makes the draft; the other two are the
 registration of a new address, or further pages of settings. A step reads the draft and confirms it.
-Look-ups leave half to them.
+Look-ups leave half to them. The list has up to five pages.
 """
 
 CODES: dict[tuple[str, str], tuple[str, str | None] | None] = {

@@ -10,7 +10,6 @@ transaction matches (404 and an empty answer are both read as "none yet"), how l
 repeat is not recognised and an absence is no proof, though late requests are refused: a confirmation without a clear
 answer is looked up, never sent again, and a person decides when it does not turn up. A request whose answer was lost
 has no name that we know; it moves nothing and is forgotten.
-
 An order is named `wallet/request`, since a transaction is looked up in the wallet that paid. Requests are signed with
 the moment of signing, which is taken before `send_by` is checked for the last time: the service refuses what arrives
 more than a minute later. A stale clock of ours is an authentication failure.
@@ -51,7 +50,8 @@ from converter.domain.orders import (
 )
 from converter.domain.quotes import Fee, Quote, QuoteRequest, net_of
 from converter.ports import Clock, Deadline
-from converter.services.base import Call, HttpService, ServiceSettings, encode, json_body
+from converter.services.base import Call, ServiceSettings, encode, json_body
+from converter.services.coinpayments_lists import CoinPaymentsPayouts
 from converter.services.coinpayments_requests import (
     BUDGET,
     CODES,
@@ -78,7 +78,7 @@ _NOT_FOUND = "404"
 _NONE_YET = b'{"title":"none yet","status":404}'
 
 
-class CoinPayments(HttpService):
+class CoinPayments(CoinPaymentsPayouts):
     """See the module. Keys: `client_id`, `client_secret`. Options: `serviceFee`."""
 
     capabilities = Capabilities(

@@ -28,11 +28,11 @@ from converter.domain.quotes import QuoteRequest
 from converter.services.base import exact, text
 from converter.transport.http import HttpAnswer
 
-BUDGET = Budget(Limit(56, burst=14), requests={"quote": 4, "order": 2})
-"""80 % of 70 requests a second; the burst is the rest of them.
+BUDGET = Budget(Limit(50, burst=20), requests={"quote": 4, "order": 2, "list": 16})
+"""50 a second, and a burst that is the rest of the 70 that it allows: it must hold a list beside a look-up.
 
 A quote reads limits, rates, the network fee and wallets; an order reads the wallets and makes the request. Currencies
-are looked up once.
+are looked up once. The list reads currencies, wallets and up to fourteen pages of their transactions.
 """
 
 CODES: dict[tuple[str, str], tuple[str, str] | None] = {

@@ -56,9 +56,10 @@ from converter.domain.orders import (
 )
 from converter.domain.quotes import Quote, QuoteRequest
 from converter.ports import Clock, Deadline
-from converter.services.base import Call, HttpService, ServiceSettings, encode, text
+from converter.services.base import Call, ServiceSettings, encode, text
 from converter.services.kraken_account import BUDGET, Account
 from converter.services.kraken_errors import EXECUTING, known_error, succeeded, texts
+from converter.services.kraken_lists import KrakenPayouts
 from converter.services.kraken_market import Leg, code_of, supported
 from converter.services.kraken_orders import form, halfway, order_of
 from converter.services.kraken_payouts import marked, with_withdrawal
@@ -73,7 +74,7 @@ _LOOK = 3.0
 """Seconds for the look at an order that was just taken."""
 
 
-class Kraken(HttpService):
+class Kraken(KrakenPayouts):
     """See the module. Keys: `api_key`, `private_key`. Options: `takerFee` (percent) instead of the account's own."""
 
     capabilities = Capabilities(

@@ -34,15 +34,20 @@ _PAIRS_LIFE, _FEE_LIFE, _METHODS_LIFE, _ADDRESSES_LIFE, _TERMS_LIFE, _BALANCE_LI
 
 BUDGET = Budget(
     Limit(16, MINUTE, burst=12),
-    operations={"find": Limit(3, MINUTE, burst=2), "health": Limit(12, MINUTE, burst=2)},
-    requests={"quote": 3, "order": 3, "advance": 3, "find": 4, "health": 0},
+    operations={
+        "find": Limit(3, MINUTE, burst=2),
+        "health": Limit(12, MINUTE, burst=2),
+        "list": Limit(1, 2 * MINUTE),
+    },
+    requests={"quote": 3, "order": 3, "advance": 3, "find": 4, "health": 0, "list": 2},
 )
 """80 % of the counter of a key: 15, less one in three seconds. Only private calls count, and no AddOrder.
 
 A quote reads balances, saved addresses and the terms of the withdrawal; an order or a step the latter two and one thing
-more; a look-up two trades (the second among the open and the closed ones) and the withdrawals. What is kept for minutes
-(methods, fees) is in the fifth that is left. Look-ups leave a quarter to what moves money. Public calls go by address:
-of Depth, about one a second is a safe pace, and so few quotes stay far below it; the health check is held by itself.
+more; a look-up two trades (the second among the open and the closed ones) and the withdrawals; the list has up to two
+pages. What is kept for minutes (methods, fees) is in the fifth that is left. Look-ups leave a quarter to what moves
+money. Public calls go by address: of Depth, about one a second is a safe pace, and so few quotes stay far below it; the
+health check is held by itself.
 """
 
 EARLIER = 60

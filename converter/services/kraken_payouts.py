@@ -111,7 +111,7 @@ def free_of(body: Any, code: Code) -> Decimal:
 def with_withdrawal(order: Order, body: Any, code: Code) -> Order:
     """The filled order with its withdrawal, if the list has it: the one to our address whose amount and fee make up the
     marked amount. IntegrityMismatch when two do."""
-    rows, more = _page(body)
+    rows, more = page_of(body)
     request, gross = (
         order.ref.request,
         marked(order.filled or UNIT, order.ref.step_key or "", order.ref.request.to_asset),
@@ -141,7 +141,7 @@ def _total(row: Any) -> Decimal:
     return EXACT.add(exact(row["amount"]), exact(row.get("fee") or 0))
 
 
-def _page(body: Any) -> tuple[list[Any], bool]:
+def page_of(body: Any) -> tuple[list[Any], bool]:
     """The rows, and whether more follow. With a cursor, the list sits inside an object."""
     if isinstance(body, list):
         return body, False

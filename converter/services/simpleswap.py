@@ -38,7 +38,8 @@ from converter.domain.money import plain
 from converter.domain.orders import Capabilities, OperationKind, OperationRule, Order, OrderRef, OrderRequest
 from converter.domain.quotes import Quote, QuoteRequest, net_of
 from converter.ports import Clock, Deadline
-from converter.services.base import Call, HttpService, ServiceSettings, encode, exact, json_body, text
+from converter.services.base import Call, ServiceSettings, encode, exact, json_body, text
+from converter.services.simpleswap_lists import SimpleSwapPayouts
 from converter.services.simpleswap_orders import (
     CONTRACTS,
     converts,
@@ -61,7 +62,7 @@ _REFUSED = (400, 404, 422)
 _ABSENT = "404"
 
 
-class SimpleSwap(HttpService):
+class SimpleSwap(SimpleSwapPayouts):
     """See the module. Keys: `api_key`. Options: `refundAddress`, or one by network: `refundAddressLTC`."""
 
     capabilities = Capabilities(
@@ -78,7 +79,9 @@ class SimpleSwap(HttpService):
         optional_keys=("callback_secret", "callback_token"),
         amount_decimals=8,
         # Look-ups leave half to quotes, orders and checks.
-        budget=Budget(Limit(48, MINUTE, burst=5), operations={"find": Limit(24, MINUTE, burst=3)}),
+        budget=Budget(
+            Limit(48, MINUTE, burst=5), operations={"find": Limit(24, MINUTE, burst=3)}, requests={"list": 4}
+        ),
     )
 
     def __init__(self, settings: ServiceSettings, clock: Clock) -> None:
@@ -185,7 +188,7 @@ class SimpleSwap(HttpService):
         words = " ".join(one for one in told if isinstance(one, str)).lower()
         if answer.status not in _REFUSED or body["code"] != answer.status or not words:
             return None
-        if operation == "status":
+        if operation in ("status", "list"):
             return ServiceRejected("simpleswap", operation, code=str(answer.status))
         return refusal(operation, answer.status, words)
 

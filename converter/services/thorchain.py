@@ -16,6 +16,7 @@ Not found, read cautiously: limits of the present gateways (about one quote a se
 dev.thorchain.org: kept for all calls together; a 429 is a refusal of the call); whether `completed` may be missing
 where it is false (not completed). An unknown hash is no error and proves nothing: the deposit counts as not arrived,
 and hours after its time as held, so that a person looks. Swapped, with nothing planned or paid: held as well.
+Not kept there: a list of what it paid us. Nobody has an account, and by address a wallet's changing inputs escape it.
 """
 
 from __future__ import annotations

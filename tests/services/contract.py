@@ -10,7 +10,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -34,8 +34,9 @@ from converter.domain.errors import (
     policy_of,
 )
 from converter.domain.orders import NEXT_STEP, OperationKind, Order, OrderRef, OrderRequest, OrderStatus, Refund
+from converter.domain.payouts import Payout, PayoutState
 from converter.domain.quotes import Quote, QuoteRequest, net_of
-from converter.ports import Clock, ConversionService, Deadline
+from converter.ports import Clock, ConversionService, Deadline, PayoutList
 from converter.services.base import ServiceSettings
 from tests.services import wire as wires
 from tests.services.recorded import Recorded, odd, recorded
@@ -122,6 +123,22 @@ class HandClock:
         return self.time
 
 
+@dataclass(frozen=True)
+class Listing:
+    """A service's own list of what it paid, as its recorded answers show it."""
+
+    answers: Mapping[str, tuple[str, ...]]
+    """Route -> recorded answers, one a page; the rows are on the last route."""
+    shown: tuple[Payout, ...]
+    status: str
+    """Path of the status of the row that `named` is the order id of."""
+    named: str
+    words: Mapping[Any, PayoutState | None]
+    """Status word -> what it means; None: no payment."""
+    empty: Mapping[str, tuple[bytes, ...]]
+    """Route -> bodies that mean that there is nothing."""
+
+
 class ServiceContract:
     """The demands. Attributes without a value are the subclass's business."""
 
@@ -173,6 +190,8 @@ class ServiceContract:
     """What the recorded answer about a refund tells of it."""
     deposit_end: ClassVar[datetime | None] = None
     """Until when the recorded order takes its deposit; None where the service names no end."""
+    listing: ClassVar[Listing | None] = None
+    """Its list of what it paid, where it keeps one."""
 
     # --- The subclass's hands ----------------------------------------------------------------------------------------
 
@@ -266,6 +285,18 @@ class ServiceContract:
 
     def find(self, service: Any, seconds: float = 5.0, **changes: Any) -> Order | None:
         return service.find_order(self.ref(**changes), Deadline.after(seconds))
+
+    def payouts(self, since: datetime = NOW - timedelta(hours=1), deadline: Deadline | None = None) -> list[Payout]:
+        return self.service().payouts(since, deadline or Deadline.after(5))
+
+    def lists(self, wire: Wire) -> Listing:
+        """Play the recorded list. Skips where the service keeps none."""
+        if self.listing is None:
+            assert not isinstance(self.service(), PayoutList)
+            pytest.skip("it keeps no list of what it paid")
+        for route, names in self.listing.answers.items():
+            wire.answers(route, *(self.recorded(name) for name in names))
+        return self.listing
 
     # --- Quotes ------------------------------------------------------------------------------------------------------
 
@@ -573,6 +604,81 @@ class ServiceContract:
         for route, changes in self.find_routes.items():
             with self.socket_wire({route: MISDEEDS[misdeed]}) as world, pytest.raises(ServiceUnavailable):
                 print(route, self.find(self.service(world.url), WAIT, **changes))
+
+    # --- Its own list of what it paid --------------------------------------------------------------------------------
+
+    def test_what_it_paid_is_told_row_by_row_and_nothing_else(self, wire: Wire) -> None:
+        listing = self.lists(wire)
+        shown = self.payouts()
+        assert tuple(shown) == listing.shown
+        assert len({row.order_id for row in shown}) == len(shown)
+        for row in shown:
+            assert row.amount is None or type(row.amount) is Decimal
+            assert row.at is None or row.at.tzinfo is not None
+        assert not wire.sent(*self.executing)
+
+    def test_what_is_older_than_asked_for_is_left_out(self, wire: Wire) -> None:
+        listing = self.lists(wire)
+        moments = sorted(row.at for row in listing.shown if row.at is not None)
+        last = moments[-1].replace(microsecond=999_999)
+        assert [row.at for row in self.payouts(last)] == [moments[-1]], "a list tells whole seconds"
+        assert self.payouts(last + timedelta(seconds=1)) == []
+
+    def test_every_documented_word_of_the_list_has_a_meaning_and_every_other_is_unknown(self, wire: Wire) -> None:
+        listing = self.lists(wire)
+        route, names = list(listing.answers.items())[-1]
+        others = [(word, PayoutState.UNKNOWN) for word in (*self.unknown_words, True)]
+        for word, state in [*listing.words.items(), *others]:
+            changed = self.recorded(names[0]).but({listing.status: word})
+            wire.answers(route, changed, *(self.recorded(name) for name in names[1:]))
+            found = {row.order_id: row.state for row in self.payouts()}
+            assert found.get(listing.named) is state, word
+
+    def test_a_failed_reading_is_never_an_empty_list(self, wire: Wire) -> None:
+        listing = self.lists(wire)
+        for route, names in listing.answers.items():
+            broken = [self.recorded(name) for name in ("any_bad_gateway", "any_server_error")]
+            for answer in (*broken, self.recorded(names[0]).under(503)):
+                wire.answers(route, answer)
+                with pytest.raises(ServiceUnavailable):
+                    print(route, answer, self.payouts())
+            for name in self.unauthorised:
+                wire.answers(route, self.recorded(name))
+                with pytest.raises(ServiceError):
+                    print(route, name, self.payouts())
+            wire.answers(route, *(self.recorded(name) for name in names))
+
+    def test_rubbish_is_never_an_empty_list(self, wire: Wire) -> None:
+        listing = self.lists(wire)
+        for route, names in listing.answers.items():
+            for body in (body for body in ODD_BODIES if body not in listing.empty.get(route, ())):
+                wire.answers(route, odd(body))
+                with pytest.raises(ServiceError):
+                    print(route, body, self.payouts())
+            for body in listing.empty.get(route, ()):
+                wire.answers(route, odd(body))
+                assert self.payouts() == []
+            wire.answers(route, *(self.recorded(name) for name in names))
+
+    def test_a_list_is_not_asked_for_after_the_deadline(self, wire: Wire) -> None:
+        self.lists(wire)
+        before = len(wire.requests)
+        with pytest.raises(ServiceUnavailable):
+            self.payouts(deadline=Deadline.after(-0.001))
+        assert len(wire.requests) == before
+
+    def test_no_key_is_shown_when_a_list_fails(self, wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.DEBUG)
+        listing, shown = self.lists(wire), []
+        for route in listing.answers:
+            for status in (200, 400, 401, 403, 404, 422, 429, 502):
+                wire.answers(route, _with_our_keys_in_it(self.keys, status))
+                with pytest.raises(ServiceError) as caught:
+                    self.payouts()
+                shown += [repr(vars(caught.value)), *traceback.format_exception(caught.value)]
+        shown += [record.getMessage() for record in caplog.records]
+        for secret in self.keys.values():
+            assert not any(secret in text for text in shown)
 
     # --- Health ------------------------------------------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ from converter.domain.orders import Order, OrderRef, OrderStatus
 from converter.domain.quotes import QuoteRequest
 from converter.ports import Deadline
 from converter.services.binance import Binance
+from tests.services import listings
 from tests.services.contract import (
     ADDRESS,
     BTC,
@@ -228,6 +229,7 @@ class TestBinance(ServiceContract):
     unknown_words = ("PENDING_CANCEL", "filled", "", None, [], {})
     empty: ClassVar = {"history": b"[]"}
     absences = (("status", "status_unknown_order"),)
+    listing = listings.BINANCE
 
     def ref(self, **changes: Any) -> OrderRef:
         return replace(OrderRef(self.order_request, ORDER_ID, WITHDRAWAL_KEY), **changes)

@@ -31,6 +31,7 @@ from converter.domain.orders import Order, OrderRef, OrderStatus, step_done
 from converter.ports import Deadline
 from converter.services.btcpay_lightning import BtcPayLightning
 from converter.services.btcpay_lightning_payouts import CODES, is_recognised
+from tests.services import listings
 from tests.services.contract import (
     BTC,
     ETH,
@@ -125,6 +126,7 @@ class TestBtcPayLightning(ServiceContract):
     }
     unknown_words = ("awaitingapproval", "Paid", "", None, 7, [], {})
     absences = (("status", "status_not_found"), ("list", "list_empty"), ("list", "list_others"))
+    listing = listings.BTCPAY
 
     def ref(self, **changes: Any) -> OrderRef:
         return replace(OrderRef(self.order_request, PAYOUT_ID, f"{KEY}a2"), **changes)

@@ -12,13 +12,14 @@ import pytest
 from converter.domain.coins import Asset
 from converter.domain.limits import CAUTIOUS, Limits, admit
 from converter.domain.orders import NEXT_STEP, OperationKind, Order, OrderStatus
+from converter.ports import PayoutList
 from converter.sandbox.server import Sandbox
 from converter.services import REGISTRY, service_class
 from converter.transport.http import HttpClient
 from tests.services.test_new_round_trips import Trip
 from tests.services.test_round_trips import ADDRESS, BTC, ETH, ETH_ADDRESS, KEY, STEP_KEY, soon
 
-OPERATIONS = ("quote", "order", "advance", "find", "health")
+OPERATIONS = ("quote", "order", "advance", "find", "health", "list")
 LONG_AGO = 10**12
 SECOND, MINUTE, HOUR = 1, 60, 3600
 
@@ -29,10 +30,13 @@ PUBLISHED = [
     ("binance", "find", 10, MINUTE),  # looks at the history
     ("changenow", "order", 30, SECOND),
     ("changenow", "find", 1800 // 2, MINUTE),
+    ("changenow", "list", 30 // 4, SECOND),
     ("coingate", "quote", 200 // 2, MINUTE),
     ("coingate", "order", 500, HOUR),
+    ("coingate", "list", 200 // 5, MINUTE),
     ("coinpayments", "quote", 70 * 60 // 4, MINUTE),
     ("coinpayments", "order", 70 // 2, SECOND),
+    ("coinpayments", "list", 70 // 16, SECOND),
     ("kraken", "quote", (15 + 20) // 3, MINUTE),  # a counter of 15 that forgets 20 a minute
     ("kraken", "order", (15 + 20) // 3, MINUTE),
     ("kraken", "advance", (15 + 20) // 3, MINUTE),
@@ -103,10 +107,10 @@ def test_a_quote_its_order_and_the_next_step_may_follow_each_other_at_once(servi
 
 
 @pytest.mark.parametrize("service_id", sorted(REGISTRY))
-@pytest.mark.parametrize("operation", ["quote", "order", "advance", "health"])
+@pytest.mark.parametrize("operation", ["quote", "order", "advance", "health", "list"])
 def test_look_ups_of_many_open_conversions_leave_room_for_the_rest(service_id: str, operation: str) -> None:
     """Ten look-ups a second, as 300 open conversions ask for; and one other call every ten seconds. Every second health
-    check passes; of the others, one a minute at least."""
+    check passes; of the others, one a minute at least; a list every five minutes, which is how often it is wanted."""
     arrivals: dict[str, int] = {}
     looks, scopes = limits().scopes(service_id, "find"), limits().scopes(service_id, operation)
     passed = 0
@@ -116,7 +120,7 @@ def test_look_ups_of_many_open_conversions_leave_room_for_the_rest(service_id: s
         if tenth % 100 == 0:
             admission, arrivals = admit(arrivals, scopes, 0, now)
             passed += admission.admitted
-    assert passed >= (30 if operation == "health" else 10)
+    assert passed >= {"health": 30, "list": 2}.get(operation, 10)
 
 
 @pytest.mark.parametrize(("service_id", "operation", "most", "seconds"), PUBLISHED + UNPUBLISHED)
@@ -125,6 +129,18 @@ def test_no_more_is_asked_than_is_allowed_and_enough_to_work(
 ) -> None:
     passed = busiest(service_id, operation, seconds)
     assert most / 4 < passed <= most
+
+
+def test_look_ups_and_lists_at_binance_read_the_one_history_no_more_often_than_it_may_be_read() -> None:
+    pages = service_class("binance").capabilities.budget.requests["list"]
+    assert busiest("binance", "list", MINUTE) == 1
+    assert busiest("binance", "find", MINUTE) + pages == 10
+
+
+def test_a_list_at_kraken_takes_a_small_part_of_the_counter() -> None:
+    assert (
+        1 <= busiest("kraken", "list", 5 * MINUTE) * service_class("kraken").capabilities.budget.requests["list"] <= 6
+    )
 
 
 def test_every_service_has_a_figure() -> None:
@@ -157,6 +173,9 @@ def test_a_call_sends_no_more_requests_than_are_counted(
     told("find")
     trip.service.check_health(soon())
     told("health")
+    if isinstance(trip.service, PayoutList):
+        trip.service.payouts(trip.request.prepared_at, soon())
+        told("list")
     requests = service_class(service_id).capabilities.budget.requests
     more = {one: found for one, found in counted.items() if max(found) > requests.get(one, 1)}
     assert more == {}

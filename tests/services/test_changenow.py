@@ -32,6 +32,7 @@ from converter.ports import Deadline
 from converter.sandbox.server import Sandbox
 from converter.services.changenow import ChangeNow
 from converter.services.changenow_orders import CODES
+from tests.services import listings
 from tests.services.contract import BTC, ETH, KEY, LIGHTNING, NO_AMOUNTS, OTHER_ADDRESS, ServiceContract
 from tests.services.recorded import Recorded
 from tests.services.test_round_trips import Trip, eventually, soon
@@ -124,6 +125,7 @@ class TestChangeNow(ServiceContract):
         "expired": OrderStatus.EXPIRED,
     }
     absences = (("status", "status_not_found"), ("list", "list_empty"), ("list", "list_others"))
+    listing = listings.CHANGENOW
 
     refund = Refund(
         REFUND_ADDRESS, Decimal("1.49958"), "0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe6a713944b"

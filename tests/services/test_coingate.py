@@ -27,6 +27,7 @@ from converter.domain.orders import OperationKind as Kind
 from converter.domain.orders import Order, OrderRef, OrderStatus, step_done
 from converter.ports import Deadline
 from converter.services.coingate import CoinGate
+from tests.services import listings
 from tests.services.contract import (
     ADDRESS,
     BTC,
@@ -138,6 +139,7 @@ class TestCoinGate(ServiceContract):
     }
     unknown_words = ("pending", "cancelled", "", None, 7, [], {})
     absences = (("status", "status_not_found"), ("list", "list_empty"), ("list", "list_others"))
+    listing = listings.COINGATE
 
     def ref(self, **changes: Any) -> OrderRef:
         return replace(OrderRef(self.order_request, SEND_ID), **changes)

@@ -31,6 +31,7 @@ from converter.ports import Deadline
 from converter.services.base import ServiceSettings
 from converter.services.coinpayments import CoinPayments
 from converter.services.coinpayments_requests import CODES, currency_of, rate_of, signature, wallet_of
+from tests.services import listings
 from tests.services.contract import (
     ADDRESS,
     BTC,
@@ -95,6 +96,7 @@ class TestCoinPayments(ServiceContract):
         "order": ("POST", f"{WALLETS}/[^/]+/spend/request"),
         "approve": ("POST", f"{WALLETS}/[^/]+/spend/confirmation"),
         "status": ("GET", f"{WALLETS}/[^/]+/transaction"),
+        "transactions": ("GET", f"{WALLETS}/[^/]+/transactions"),
         "health": ("GET", "/api/v1/currencies/1"),
     }
     honest: ClassVar = {
@@ -161,6 +163,7 @@ class TestCoinPayments(ServiceContract):
     }
     empty: ClassVar = {"status": b""}
     absences = ()
+    listing = listings.COINPAYMENTS
 
     def ref(self, **changes: Any) -> OrderRef:
         return replace(OrderRef(self.order_request, f"{WALLET}/{REQUEST}", f"{KEY}a2"), **changes)

@@ -41,6 +41,7 @@ from converter.services.kraken_market import CODES
 from converter.services.kraken_orders import client_id
 from converter.services.kraken_payouts import MARKS, marked
 from converter.services.kraken_signing import signature
+from tests.services import listings
 from tests.services.contract import (
     ADDRESS,
     BTC,
@@ -244,6 +245,7 @@ class TestKraken(ServiceContract):
     }
     unknown_words = ("Partial", "filled", "OPEN", "", None, 7, [], {})
     absences = (("closed", "closed_none"),)
+    listing = listings.KRAKEN
 
     def ref(self, **changes: Any) -> OrderRef:
         return replace(OrderRef(self.order_request, TXID, WITHDRAWAL_KEY), **changes)

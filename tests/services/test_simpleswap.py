@@ -31,6 +31,7 @@ from converter.domain.orders import OperationKind, Order, OrderRef, OrderStatus,
 from converter.ports import Deadline
 from converter.services.simpleswap import RATE_LIFE, SimpleSwap
 from converter.services.simpleswap_orders import CODES, CONTRACTS
+from tests.services import listings
 from tests.services.contract import (
     BTC,
     ETH,
@@ -90,6 +91,7 @@ class TestSimpleSwap(ServiceContract):
         "quote": ("GET", "/v3/estimates"),
         "order": ("POST", "/v3/exchanges"),
         "status": ("GET", "/v3/exchanges/[^/]+"),
+        "list": ("GET", "/v3/exchanges"),
         "health": ("GET", "/v3/currencies/btc/btc"),
         "token": ("GET", "/v3/currencies/usdt/[^/]+"),
     }
@@ -135,6 +137,7 @@ class TestSimpleSwap(ServiceContract):
     }
     unknown_words = ("Finished", "new", "overdue", "", None, 7, [], {})
     absences = (("status", "status_not_found"),)
+    listing = listings.SIMPLESWAP
 
     refund = Refund(options["refundAddress"], None, "")
     deposit_end = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
