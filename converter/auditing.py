@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from converter.comparing import Comparing
 from converter.domain import conditions, events
 from converter.domain.breaches import INVARIANTS, PREFIX, Breach
 from converter.domain.events import Event
@@ -48,10 +49,12 @@ class Audit:
 
 
 class Auditing:
-    """The use-case behind `ledger.audit`. `secrets`: values that no stored text may hold."""
+    """The use-case behind `ledger.audit`. `secrets`: values that no stored text may hold. Without `comparing` only the
+    ledger is looked at."""
 
-    def __init__(self, ledger: Ledger, secrets: Sequence[str] = ()) -> None:
+    def __init__(self, ledger: Ledger, secrets: Sequence[str] = (), comparing: Comparing | None = None) -> None:
         self._ledger = ledger
+        self._comparing = comparing
         self._secrets = tuple(one for one in secrets if len(one) >= _SECRET_LENGTH)
 
     def look(self, window: timedelta | None = WINDOW) -> Audit:
@@ -64,7 +67,11 @@ class Auditing:
                 # A transaction each: on SQLite a longer one would hold up everybody who writes.
                 with self._ledger.begin() as work:
                     found += work.inspection.breaches(invariant, since, self._secrets)
-        return Audit(now, since, tuple(found))
+        if self._comparing is None:
+            return Audit(now, since, tuple(found))
+        # Services keep lists for a while only, whatever the ledger is looked at for.
+        listed, compared = self._comparing.compare(max(since, now - WINDOW))
+        return Audit(now, since, (*found, *listed), compared)
 
     def run(self) -> Audit:
         """Look, and tell of breaches that were not found before."""

@@ -14,6 +14,7 @@ from functools import cached_property, partial
 from converter.asking import Asking
 from converter.auditing import Auditing
 from converter.checking import Checking
+from converter.comparing import Comparing
 from converter.desk import Desk, Timing
 from converter.domain.coins import Asset, assets
 from converter.domain.errors import ConfigurationError
@@ -107,7 +108,7 @@ class Engine:
     @cached_property
     def auditing(self) -> Auditing:
         """What must always hold."""
-        return Auditing(self.ledger, self.secrets)
+        return Auditing(self.ledger, self.secrets, Comparing(self.ledger, self.desk.services))
 
     @cached_property
     def settlement(self) -> Settlement:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -217,6 +218,14 @@ def check_idempotency_key(key: object) -> str | None:
 def attempt_key(conversion_id: str, number: int) -> str:
     """Our order id at a service: derived, never random at send time, at most 32 characters of [A-Za-z0-9-]."""
     return f"{conversion_id.removeprefix('cv_')}-{_short(number)}"
+
+
+_OURS = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}-[0-9a-z]{1,5}")
+
+
+def is_our_key(text: str) -> bool:
+    """Whether a text has the form of our keys, of attempts or operations."""
+    return _OURS.fullmatch(text) is not None
 
 
 def operation_key(attempt: str, kind: OperationKind, sequence: int) -> str:

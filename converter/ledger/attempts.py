@@ -23,7 +23,8 @@ from converter.domain.orders import OperationKind
 from converter.ledger.tables import attempts, conversions, operations
 
 
-def _attempt(row: Row[Any]) -> Attempt:
+def attempt_of(row: Row[Any]) -> Attempt:
+    """A row of attempts as the domain knows it."""
     kept = {name: getattr(row, name) for name in Attempt.__dataclass_fields__ if name != "state"}
     return Attempt(state=AttemptState(row.state), **kept)
 
@@ -84,12 +85,12 @@ class SqlAttempts:
     def of(self, conversion_id: str) -> list[Attempt]:
         """Attempts of a conversion, first to last."""
         query = sa.select(attempts).where(attempts.c.conversion_id == conversion_id).order_by(attempts.c.number)
-        return [_attempt(row) for row in self._connection.execute(query)]
+        return [attempt_of(row) for row in self._connection.execute(query)]
 
     def of_refund(self, txid: str) -> Attempt | None:
         """The attempt whose deposit came back in this transaction."""
         row = self._connection.execute(sa.select(attempts).where(attempts.c.refund_txid == txid)).one_or_none()
-        return None if row is None else _attempt(row)
+        return None if row is None else attempt_of(row)
 
     def operations(self, attempt_id: int) -> list[Operation]:
         """Operations of an attempt, first to last."""
@@ -151,4 +152,4 @@ class SqlAttempts:
         ).one_or_none()
         if row is None:
             raise ClaimLost("the attempt was changed by another owner")
-        return _attempt(row)
+        return attempt_of(row)

@@ -12,9 +12,11 @@ from sqlalchemy.engine import Connection
 
 from converter.domain import events as named
 from converter.domain.breaches import Breach
-from converter.domain.conversions import OPEN_ATTEMPT, TERMINAL, AttemptState, State
+from converter.domain.conversions import OPEN_ATTEMPT, TERMINAL, Attempt, AttemptState, Conversion, State
 from converter.domain.money import plain
 from converter.domain.postings import SUSPENSE, holder, transit_of
+from converter.ledger.attempts import attempt_of
+from converter.ledger.conversions import SqlConversions
 from converter.ledger.tables import attempts, conversions, events, operations, postings, quotes
 
 _OVERDUE = timedelta(minutes=10)
@@ -58,6 +60,20 @@ class SqlInspection:
     def breaches(self, invariant: str, since: datetime, secrets: Sequence[str] = ()) -> list[Breach]:
         """Breaches of one of I2 to I13 among what is open, and among what changed since then."""
         return list(self._checks[invariant](since, secrets))
+
+    def owner(self, service_id: str, reference: str, order_id: str) -> tuple[Conversion, Attempt] | None:
+        """Whose payment at a service this is; None when it is not ours."""
+        if not reference and not order_id:
+            return None
+        named = sa.select(operations.c.attempt_id).where(operations.c.key == reference)
+        theirs = attempts.c.service_order_id == order_id
+        query = sa.select(attempts).where(attempts.c.id.in_(named) if reference else theirs)
+        row = self._connection.execute(
+            query.where(attempts.c.service_id == service_id).order_by(attempts.c.id.desc()).limit(1)
+        ).one_or_none()
+        if row is None:
+            return None
+        return SqlConversions(self._connection, self._now).get(row.conversion_id), attempt_of(row)
 
     def _rows(self, query: Any) -> Iterator[Any]:
         return iter(self._connection.execute(query).all())

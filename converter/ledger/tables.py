@@ -170,6 +170,7 @@ attempts = sa.Table(
     sa.Index("one_open_attempt", "conversion_id", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN),
     sa.Index("attempts_service", "service_id", "id"),
     sa.Index("attempts_state", "state", "service_id"),
+    sa.Index("attempts_order", "service_order_id"),
     sa.Index("one_attempt_per_refund", "refund_txid", unique=True),
 )
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from converter.domain.breaches import Breach
+from converter.domain.conversions import Attempt, Conversion
 from converter.domain.postings import Posting
 
 
@@ -30,3 +31,7 @@ class Inspection(Protocol):
     def breaches(self, invariant: str, since: datetime, secrets: Sequence[str] = ()) -> list[Breach]:
         """Breaches of one of I2 to I13 among what is open, and among what changed since then. `secrets`: what no
         stored text may hold."""
+
+    def owner(self, service_id: str, reference: str, order_id: str) -> tuple[Conversion, Attempt] | None:
+        """Whose payment at a service this is: by our key of an attempt or an operation, or where none is given by the
+        service's own id of the order. None when it is not ours."""

@@ -63,12 +63,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("key", "line", name="posting_once"),
     )
     op.create_index("postings_attempt", "postings", ["attempt_id"])
+    op.create_index("attempts_order", "attempts", ["service_order_id"])
     op.get_bind().exec_driver_sql(_UNDER_WAY)
     for statement in _GUARDS[op.get_bind().dialect.name]:
         op.get_bind().exec_driver_sql(statement)
 
 
 def downgrade() -> None:
+    op.drop_index("attempts_order", table_name="attempts")
     op.drop_table("postings")
     if op.get_bind().dialect.name == "postgresql":
         op.execute("DROP FUNCTION postings_are_never_changed")
