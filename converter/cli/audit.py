@@ -53,11 +53,11 @@ def _sorted(balances: Balances) -> list[tuple[tuple[str, str], Any]]:
 def _show(found: Audit) -> None:
     breached = {one.invariant for one in found.breaches}
     rows = [[name, "NO" if name in breached else "yes", sentence] for name, sentence in INVARIANTS.items()]
-    table(f"Audit of what changed since {found.since:%Y-%m-%d %H:%M} UTC", ["", "Holds", "What"], rows)
+    table(f"Audit of what changed since {found.since:%Y-%m-%d %H:%M} UTC", ["Name", "Holds", "What"], rows)
     for breach in found.breaches:
         where = breach.conversion_id or "the ledger"
         console.print(f"[red]{breach.invariant}[/red] {where}: ", end="", highlight=False)
         console.print(breach.detail, highlight=False, markup=False, soft_wrap=True)
     for service_id, told in found.compared.items():
-        line = f"{told} payouts listed by {service_id}" if isinstance(told, int) else f"{service_id}: {told}"
+        line = f"{service_id} lists {told} payouts" if isinstance(told, int) else f"{service_id}: {told}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
