@@ -44,8 +44,12 @@ class Listener:
 
     def _follow(self) -> None:
         while not self._stopping.wait(_PAUSE):
-            with self._ledger.begin() as work:
-                events = work.outbox.after(self._sequence)
+            try:
+                with self._ledger.begin() as work:
+                    events = work.outbox.after(self._sequence)
+            except Exception as error:  # a ledger that is away for a moment: nothing is lost, it is all in the outbox
+                log.warning("the ledger cannot be read, events come later: %s", type(error).__name__)
+                continue
             for event in events:
                 self._sequence = event.sequence
                 self._tell(event)

@@ -170,7 +170,8 @@ class SqlConversions:
         return find_conversion(self._connection, service_id, order_id, reference)
 
     def due(self, limit: int) -> list[Conversion]:
-        """Those whose due time has come and that nobody holds, oldest first."""
+        """Those whose due time has come and that nobody holds, oldest first; not those that another transaction has
+        in hand, where the database can tell (two sweeps at once would wait for each other, or deadlock)."""
         now = self._now()
         table = conversions.c
         query = (
@@ -178,6 +179,7 @@ class SqlConversions:
             .where(table.due_at <= now, sa.or_(table.lease_until.is_(None), table.lease_until < now))
             .order_by(table.due_at)
             .limit(limit)
+            .with_for_update(skip_locked=True)
         )
         return [_conversion(row) for row in self._connection.execute(query)]
 
