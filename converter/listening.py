@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[dict[str, Any]], None]
 
-_PAUSE = 0.2
+_PAUSE, _AWAY = 0.2, 1.0
 
 
 class Listener:
@@ -47,8 +47,10 @@ class Listener:
             try:
                 with self._ledger.begin() as work:
                     events = work.outbox.after(self._sequence)
-            except Exception as error:  # a ledger that is away for a moment: nothing is lost, it is all in the outbox
-                log.warning("the ledger cannot be read, events come later: %s", type(error).__name__)
+            except Exception:
+                # Nothing is lost: it is all in the outbox, and is told when the ledger answers again.
+                log.warning("the ledger cannot be read, events come later", exc_info=True)
+                self._stopping.wait(_AWAY)
                 continue
             for event in events:
                 self._sequence = event.sequence
