@@ -47,19 +47,14 @@ class Ways:
         return House(self.direct, self.clock)
 
 
-def without_waiting_for_the_disk(connection: Any, _record: Any) -> None:
-    """Nobody pulls the plug of the machine here; what is committed is seen by all as ever."""
-    connection.execute("SET synchronous_commit = off")
-    connection.commit()
-
-
 @pytest.fixture(scope="module")
 def ways(postgres_url: str) -> Iterator[Ways]:
     with new_database(postgres_url) as url, commit_proxy(url) as proxy:
         engines = [create_engine(proxy.url), create_engine(url)]
-        for engine in engines:
-            sa.event.listen(engine, "connect", without_waiting_for_the_disk)
         upgrade(engines[1])
+        with engines[1].begin() as connection:  # nobody pulls the plug of the machine here
+            connection.exec_driver_sql(f"ALTER DATABASE {engines[1].url.database} SET synchronous_commit = off")
+        engines[1].dispose()
         clock = HandClock()
         yield Ways(proxy, SqlLedger(engines[0], clock=clock), SqlLedger(engines[1], clock=clock), clock)
         for engine in engines:
