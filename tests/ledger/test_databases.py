@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,10 +79,33 @@ def test_amounts_are_text_in_the_file(sqlite_engine: Engine) -> None:
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("setting", "value"), [("statement_timeout", "10s"), ("lock_timeout", "5s")])
-def test_a_statement_and_a_lock_have_an_end(postgresql_engine: Engine, setting: str, value: str) -> None:
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("statement_timeout", "10s"), ("lock_timeout", "5s"), ("idle_in_transaction_session_timeout", "4s")],
+)
+def test_a_statement_a_lock_and_silence_have_an_end(postgresql_engine: Engine, setting: str, value: str) -> None:
     with postgresql_engine.connect() as connection:
         assert connection.exec_driver_sql(f"SHOW {setting}").scalar_one() == value
+
+
+def test_an_owner_that_fell_silent_in_a_transaction_keeps_nobody_from_the_conversion(
+    postgresql_engine: Engine,
+) -> None:
+    """As one that is cut off there: nothing of its transaction remains, and the sweep gets the row by waiting."""
+    ledger = SqlLedger(emptied(postgresql_engine))
+    with ledger.begin() as work:
+        cid = work.conversions.add(an_id(901), a_request(), START).id
+    with postgresql_engine.connect() as silent:
+        silent.exec_driver_sql("UPDATE conversions SET reason = 'mine'")
+        began = time.monotonic()
+        with ledger.begin() as work:
+            [due] = work.conversions.due(10)
+            assert work.conversions.postpone(due, START + seconds(60))
+        assert time.monotonic() - began < 5
+        with pytest.raises(sa.exc.DBAPIError):
+            silent.exec_driver_sql("SELECT 1")
+    with ledger.begin() as work:
+        assert work.conversions.get(cid).reason == ""
 
 
 def test_the_clock_is_the_servers_and_goes_on_inside_a_transaction(postgresql_engine: Engine) -> None:
