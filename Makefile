@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 6
+SEEDS ?= 1 2 3 4
+CONVERSIONS ?= 500
 
-.PHONY: demo test lint bench chaos up clean
+.PHONY: demo test lint bench chaos partitions up clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/converter demo
@@ -25,6 +27,10 @@ bench: $(VENV)/.runtime
 
 chaos: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 1 -m chaos
+
+# Two regions, the ledger and the outside world in network namespaces of their own (Linux, root).
+partitions: $(VENV)/.dev
+	$(BIN)/python -m tests.partitions.run --seeds $(SEEDS) --conversions $(CONVERSIONS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

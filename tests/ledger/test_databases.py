@@ -14,6 +14,7 @@ from sqlalchemy.engine import Engine
 
 from converter.desk import Desk
 from converter.domain.conversions import State
+from converter.domain.events import Event
 from converter.ledger.conversions import SqlConversions
 from converter.ledger.repository import SqlLedger, create_engine, open_ledger
 from converter.planning import Plan, Planning
@@ -91,21 +92,27 @@ def test_a_statement_a_lock_and_silence_have_an_end(postgresql_engine: Engine, s
 def test_an_owner_that_fell_silent_in_a_transaction_keeps_nobody_from_the_conversion(
     postgresql_engine: Engine,
 ) -> None:
-    """As one that is cut off there: nothing of its transaction remains, and the sweep gets the row by waiting."""
+    """As one that is cut off there: nothing of its transaction remains, and others get its locks by waiting."""
     ledger = SqlLedger(emptied(postgresql_engine))
     with ledger.begin() as work:
         cid = work.conversions.add(an_id(901), a_request(), START).id
-    with postgresql_engine.connect() as silent:
-        silent.exec_driver_sql("UPDATE conversions SET reason = 'mine'")
-        began = time.monotonic()
-        with ledger.begin() as work:
-            [due] = work.conversions.due(10)
-            assert work.conversions.postpone(due, START + seconds(60))
-        assert time.monotonic() - began < 5
-        with pytest.raises(sa.exc.DBAPIError):
-            silent.exec_driver_sql("SELECT 1")
+    silent = ledger.begin()
+    work = silent.__enter__()
+    claimed = work.conversions.claim(cid, "silent", seconds(30), tuple(State))
+    assert claimed is not None
+    work.outbox.add(Event("told", {}, cid))  # holds what every transaction that tells something needs
+    began = time.monotonic()
+    with ledger.begin() as others:
+        [due] = others.conversions.due(10)
+        assert others.conversions.postpone(due, START + seconds(60))
+        others.outbox.add(Event("told", {}, cid))
+    assert time.monotonic() - began < 6
+    with pytest.raises(sa.exc.DBAPIError) as broken:
+        work.conversions.move(claimed, State.FAILED)
+    assert not silent.__exit__(broken.type, broken.value, broken.tb)
     with ledger.begin() as work:
-        assert work.conversions.get(cid).reason == ""
+        assert (work.conversions.get(cid).state, work.conversions.get(cid).fence) == (State.RECEIVED, 0)
+        assert len(work.outbox.after(0)) == 1
 
 
 def test_the_clock_is_the_servers_and_goes_on_inside_a_transaction(postgresql_engine: Engine) -> None:
