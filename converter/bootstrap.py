@@ -167,7 +167,12 @@ def build_engine(settings: Settings | None = None, keys: KeyStore | None = None)
     }
     engine = settings.engine
     timing = replace(
-        Timing(), lease=engine.lease, quoting=engine.quoting, poll=engine.poll, poll_limit=engine.poll_limit
+        Timing(),
+        lease=engine.lease,
+        quoting=engine.quoting,
+        poll=engine.poll,
+        poll_limit=engine.poll_limit,
+        park_unprovable=engine.park_unprovable,
     )
     owner = f"{socket.gethostname()}:{os.getpid()}:{threading.get_native_id()}"
     desk = Desk(ledger, services, _wallets(settings, keys), policy, owner, commons.desk, timing)

@@ -118,6 +118,7 @@ class Engine(Section):
     quoting: Milliseconds = timedelta(seconds=12)
     poll: Milliseconds = timedelta(seconds=1)
     poll_limit: Milliseconds = timedelta(seconds=30)
+    park_unprovable: Milliseconds = timedelta(minutes=15)
     sweep_interval: Milliseconds = timedelta(seconds=2)
     concurrency: int = Field(default=16, ge=1, le=200)
     workers: int = Field(default=1, ge=1, le=1000)

@@ -11,6 +11,7 @@ _COMMANDS = {
     "conversions": "converter.cli.conversions:conversions",
     "convert": "converter.cli.conversions:convert",
     "demo": "converter.cli.demo:demo",
+    "drill": "converter.cli.drill:drill",
     "migrate": "converter.cli.system:migrate",
     "rates": "converter.cli.rates:rates",
     "sandbox": "converter.cli.system:sandbox",

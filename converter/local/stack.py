@@ -31,7 +31,7 @@ READY_SECONDS = 60.0
 _STALL_SECONDS = 45.0
 """Without a sweep for so long, while Redis answers, the worker is taken for wedged."""
 
-_WORKER: tuple[str, ...] = ("worker", "-P", "threads", "-Q", ",".join(QUEUES), "-n", "worker@%h", "--loglevel", "INFO")
+_WORKER: tuple[str, ...] = ("worker", "-P", "threads", "-Q", ",".join(QUEUES), "--loglevel", "INFO")
 # Workers neither sync with each other at the start nor watch each other: each reads the ledger.
 _WORKER += ("--without-gossip", "--without-mingle")
 _BEAT = ("beat", "--loglevel", "WARNING", "--pidfile=")
@@ -39,8 +39,8 @@ _BEAT = ("beat", "--loglevel", "WARNING", "--pidfile=")
 
 @dataclass(frozen=True)
 class StackOptions:
-    """What seldom differs: the sandbox' port and speed, which services take part, which module runs as `celery`,
-    settings of `multiService`.
+    """What seldom differs: the sandbox' port and speed, which services take part, which module runs as `celery`, how
+    many workers, settings of `multiService`.
 
     `api_port` is where HTTP is served: 0 picks a free port, None serves none.
     """
@@ -50,6 +50,7 @@ class StackOptions:
     services: Collection[str] | None = None
     celery: tuple[str, ...] = ()
     multi_service: Mapping[str, Any] = field(default_factory=dict)
+    workers: int = 1
     api_port: int | None = None
 
 
@@ -111,8 +112,7 @@ class Stack:
             tell("HTTP server")
             self.api_url = self._start_api(self._options.api_port or _free_port())
         tell("worker and beat")
-        worker = self._celery("worker", *_WORKER, "-c", str(settings.engine.concurrency))
-        self.workers = [worker]
+        self.workers = [self._worker(number, settings.engine.concurrency) for number in range(self._options.workers)]
         self._beat = self._celery("beat", *_BEAT, "-s", str(self.home / "beat-schedule"))
         for child in (*self.workers, self._beat):
             child.start()
@@ -128,6 +128,13 @@ class Stack:
             "api": self.api_url,
             "home": str(self.home),
         }
+
+    @property
+    def beat(self) -> Child:
+        """The process that sends what is due. ConfigurationError before `start`."""
+        if self._beat is None:
+            raise ConfigurationError("stack: not started")
+        return self._beat
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -168,12 +175,18 @@ class Stack:
     def _children(self) -> list[Child]:
         return [child for child in (*self.workers, self._beat, self._api) if child is not None]
 
+    def _worker(self, number: int, concurrency: int) -> Child:
+        name = f"worker-{number + 1}" if number else "worker"
+        return self._celery(name, *_WORKER, "-n", f"{name}@%h", "-c", str(concurrency))
+
     def _celery(self, name: str, *words: str) -> Child:
         argv = [sys.executable, "-m", *(self._options.celery or ("celery", "-A", "workers.app")), *words]
         return Child(name, argv, self._environ, self.home / "logs" / f"{name}.log")
 
     def _start_sandbox(self) -> str:
-        self._sandbox = self._command("sandbox", "--port", str(self._options.sandbox_port))
+        self._sandbox = self._command(
+            "sandbox", "--port", str(self._options.sandbox_port), "--speed", str(self._options.sandbox_speed)
+        )
         return _first_line(self._sandbox)["sandbox"]
 
     def _start_api(self, port: int) -> str:

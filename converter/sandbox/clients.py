@@ -72,3 +72,17 @@ def saving(addresses: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Settings of the twins that pay BTC only to addresses that were saved there before, by service."""
     saved = {f"address-{number}": {"asset": "XBT", "address": one} for number, one in enumerate(addresses)}
     return {"kraken": {"withdraw_keys": saved}}
+
+
+def plenty() -> dict[str, dict[str, Any]]:
+    """Settings of the twins whose balances would not last for thousands of conversions, by service."""
+    coins = ("BTC", "ETH", "LTC", "DOGE", "RVN")
+    return {
+        "coingate": {"balances": dict.fromkeys((coin for coin in coins if coin != "RVN"), "1000000000000")},
+        "coinpayments": {"balances": dict.fromkeys(coins, "1000000000000")},
+    }
+
+
+def calling_back(api_url: str) -> dict[str, dict[str, Any]]:
+    """Settings of the twins that call us at an address of their account, by service."""
+    return {"simpleswap": {"callback_url": f"{api_url}/callbacks/simpleswap"}}
