@@ -3,8 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 6
-SEEDS ?= 1 2 3 4
-CONVERSIONS ?= 500
 
 .PHONY: demo test lint bench chaos partitions up clean
 
@@ -27,10 +25,12 @@ bench: $(VENV)/.runtime
 
 chaos: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 1 -m chaos
+	$(BIN)/converter drill --conversions $(or $(CONVERSIONS),10000) --profile usual
+	$(BIN)/converter drill --conversions $(or $(CONVERSIONS),10000) --profile bad-day
 
 # Two regions, the ledger and the outside world in network namespaces of their own (Linux, root).
 partitions: $(VENV)/.dev
-	$(BIN)/python -m tests.partitions.run --seeds $(SEEDS) --conversions $(CONVERSIONS)
+	$(BIN)/python -m tests.partitions.run --seeds $(or $(SEEDS),1 2 3 4) --conversions $(or $(CONVERSIONS),500)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

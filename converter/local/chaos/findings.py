@@ -24,15 +24,18 @@ _PAGE = 500
 
 @dataclass(frozen=True)
 class Course:
-    """How the drill went. `quiet_at`: the ledger's clock at the last fault."""
+    """How the drill went: `under_fire` seconds of all its `seconds`; `quiet_at`: the ledger's clock at the last fault;
+    `repeated`: acceptances that had to be repeated."""
 
     profile: Profile
     seed: int
+    under_fire: float
     seconds: float
     quiet_at: datetime
     faults_struck: int
     strikes: dict[str, int]
     hints: int
+    repeated: int
     settings: dict[str, str]
 
 
@@ -62,8 +65,10 @@ def find(ledger: SqlLedger, outside: Outside, stats: Mapping[str, Any], course: 
         faults_struck=course.faults_struck,
         strikes=course.strikes,
         hints=course.hints,
+        repeated=course.repeated,
+        under_fire=round(course.under_fire, 1),
         seconds=round(course.seconds, 1),
-        per_second=round(count[State.COMPLETED] / course.seconds, 2),
+        per_second=round(len(conversions) / course.under_fire, 2),
         p50_seconds=_percentile(times, 50),
         p95_seconds=_percentile(times, 95),
         settled_after_last_fault=_last(conversions, course.quiet_at),

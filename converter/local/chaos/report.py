@@ -19,7 +19,7 @@ class Parked:
 
 @dataclass(frozen=True)
 class Report:
-    """Counts of a drill. Latencies are from acceptance to settlement.
+    """Counts of a drill. Latencies are from acceptance to settlement; `per_second`: accepted while faults struck.
 
     `doubles`: payments or executions beyond the first, per conversion. `lost`: completed, but nothing was delivered.
     `phantom`: delivered or executed, but not by the ledger's word. `unfinished`: neither ended nor parked when the
@@ -42,6 +42,8 @@ class Report:
     faults_struck: int
     strikes: dict[str, int]
     hints: int
+    repeated: int
+    under_fire: float
     seconds: float
     per_second: float
     p50_seconds: float
@@ -81,10 +83,10 @@ class Report:
         struck += [f"{count} {blow}" for blow, count in self.strikes.items()]
         given = [f"{name.removeprefix('CONVERTER_')} {text}" for name, text in self.settings.items()]
         counts = f"{len(self.parked)} parked, {self.failed} failed, {self.unfinished} unfinished"
-        pace = f"{self.seconds:.0f} s, {self.per_second} completed per second"
+        pace = f"{self.under_fire:.0f} s under fire, {self.seconds:.0f} s in all, {self.per_second} accepted per second"
         return (
             f"{self.completed} of {self.conversions} completed ({self.unaided:.2%} unaided), {counts}",
-            f"struck: {', '.join(struck)}; {self.failovers} failovers",
+            f"struck: {', '.join(struck)}; {self.failovers} failovers, {self.repeated} acceptances repeated",
             f"{pace}; p50 {self.p50_seconds} s, p95 {self.p95_seconds} s",
             f"the last settlement came {self.settled_after_last_fault} s after the last fault",
             f"set: {', '.join(given)}",

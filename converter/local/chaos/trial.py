@@ -76,16 +76,19 @@ class Trial:
             finally:
                 struck = self._nemesis.end()
             quiet_at = self._ledger.now()
+            under_fire = time.monotonic() - began
             self._tell(f"all {len(self._accepted)} accepted, the faults are over; {len(self._look())} are open")
             self._drain()
             course = Course(
                 self._task.profile,
                 self._task.seed,
+                under_fire=under_fire,
                 seconds=time.monotonic() - began,
                 quiet_at=quiet_at,
                 faults_struck=struck,
                 strikes={str(blow): count for blow, count in sorted(self._nemesis.done.items())},
                 hints=self._hints,
+                repeated=pool.repeated,
                 settings=dict(self._settings()),
             )
             return find(self._ledger, self._outside, pool.stats(), course)
@@ -117,7 +120,9 @@ class Trial:
                 time.sleep(_LOOK)
                 self._turn()
                 room = self._room()
-            self._accepted.append(pool.convert(wish).id)
+            while (handle := pool.convert(wish)) is None:
+                self._turn()
+            self._accepted.append(handle.id)
             room -= 1
             self._double_hints()
             self._turn()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -9,10 +10,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from converter.client import ConversionHandle, MultiServiceConverter
 from converter.domain.bech32 import segwit_address
 from converter.domain.evm import eip55
 from converter.services import service_class
+
+log = logging.getLogger(__name__)
 
 PAIRS = (("ETH", "BTC"), ("ETH", "BTC"), ("LTC", "BTC"), ("RVN", "BTC"), ("DOGE", "ETH"))
 """Drawn equally; each from_coin is paid by a wallet of its own where a service wants a deposit."""
@@ -33,13 +38,15 @@ class Wish:
     amount: Decimal
     address: str
     prefers: str | None
+    key: str
+    """Its idempotency key: an acceptance that failed is repeated with it, as a pool's backend does."""
 
 
 def wishes(seed: int, count: int, services: Collection[str]) -> list[Wish]:
     """So many conversions, each to an address of its own, the same for the same seed."""
     chance = Random(f"{seed} wishes")
     preferable = sorted(one for one in services if is_provable(one))
-    return [_wish(chance, preferable) for _ in range(count)]
+    return [_wish(chance, preferable, f"drill-{seed}-{number}") for number in range(count)]
 
 
 def is_provable(service_id: str) -> bool:
@@ -49,19 +56,21 @@ def is_provable(service_id: str) -> bool:
     return all(rule.repeat_recognised or rule.quiet is not None for rule in rules)
 
 
-def _wish(chance: Random, preferable: Sequence[str]) -> Wish:
+def _wish(chance: Random, preferable: Sequence[str], key: str) -> Wish:
     from_coin, to_coin = chance.choice(PAIRS)
     amount = LEAST[from_coin] * chance.randint(100, 400) / 100
     drawn = chance.randbytes(20)
     address = eip55(f"0x{drawn.hex()}") if to_coin == "ETH" else segwit_address("bc", 0, drawn)
     prefers = chance.choice(preferable) if preferable and chance.random() < PREFERRING else None
-    return Wish(from_coin, to_coin, amount, address, prefers)
+    return Wish(from_coin, to_coin, amount, address, prefers, key)
 
 
 class Pool:
     """The pool's backend: a converter for each preference, all on the same system."""
 
     def __init__(self, home: Path) -> None:
+        self.repeated = 0
+        """Acceptances that had to be repeated."""
         self._plain = MultiServiceConverter(home=home)
         self.tiers: dict[str, int] = {name: one["priority"] for name, one in self.stats()["services"].items()}
         """Services that take part, with their tiers."""
@@ -71,12 +80,21 @@ class Pool:
             if is_provable(name)
         }
 
-    def convert(self, wish: Wish) -> ConversionHandle:
-        """Accept one conversion."""
+    def convert(self, wish: Wish) -> ConversionHandle | None:
+        """Accept one conversion; None when the ledger did not take it, or did not say so: then it is to be repeated."""
         converter = self._preferring[wish.prefers] if wish.prefers else self._plain
-        return converter.convert(
-            from_coin=wish.from_coin, to_coin=wish.to_coin, amount=wish.amount, address=wish.address
-        )
+        try:
+            return converter.convert(
+                from_coin=wish.from_coin,
+                to_coin=wish.to_coin,
+                amount=wish.amount,
+                address=wish.address,
+                idempotency_key=wish.key,
+            )
+        except SQLAlchemyError as error:
+            log.warning("%s not accepted, once more: %s", wish.key, type(error).__name__)
+            self.repeated += 1
+            return None
 
     def stats(self) -> dict[str, Any]:
         """The status of the whole."""

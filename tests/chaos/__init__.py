@@ -1,0 +1,1 @@
+"""Long runs against the real stack; `make chaos`."""
