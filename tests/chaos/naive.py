@@ -1,7 +1,7 @@
 """Runs Celery with an execution as it is often written: a lease, and the next service after any error.
 
 Nothing is stored before it is sent, each try has a new key, an error of any kind counts as "not executed", and a second
-delivery after the lease executes again. Queues, tasks, quotes and choosing are the product's. It is here to show that the
+delivery after the lease executes again. Queues, tasks, quotes and choosing are the product's. It shows that the
 drill sees what it is there to see; the product knows nothing of it: its use-case is replaced in the test's own process.
 """
 

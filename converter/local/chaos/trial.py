@@ -24,7 +24,7 @@ Tell = Callable[[str], None]
 
 HINTS = ("conversions.start", "conversions.execute", "conversions.settle")
 OPEN = tuple(state for state in State if not state.is_terminal and state is not State.NEEDS_REVIEW)
-_LOOK, _WATCH = 0.3, 0.5
+_LOOK, _WATCH, _LINGER = 0.3, 0.5, 60.0
 _SAVED = 100
 """Addresses that the pool saved beforehand where a service pays to saved ones only."""
 
@@ -128,6 +128,14 @@ class Trial:
             self._turn()
             if len(self._accepted) % 250 == 0:
                 self._tell(f"{len(self._accepted)} accepted, {len(self._open)} open")
+        self._linger()
+
+    def _linger(self) -> None:
+        """A short drill accepts faster than it converts: the faults go on until most of it is done, for a while."""
+        end = time.monotonic() + _LINGER
+        while len(self._look()) > self._task.conversions // 4 and time.monotonic() < end:
+            self._turn()
+            time.sleep(_LOOK)
 
     def _room(self) -> int:
         """How many more may be accepted now. One that has waited long waits for a proof or for a chain, and is no work
