@@ -43,7 +43,9 @@ _ENGINE = {
 @click.option("--ledger", default="postgresql", help="`postgresql` (started here), `sqlite`, or a database's URL.")
 @click.option("--service", "services", multiple=True, help="Only these services take part; repeat it for more.")
 @click.option("--under-way", default=60, type=click.IntRange(1, 5000), help="How many at once, beside those that wait.")
-@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Keep ledger and logs here.")
+@click.option(
+    "--folder", type=click.Path(file_okay=False, path_type=Path), help="Keep the logs (and a SQLite ledger) here."
+)
 @json_option
 @speaks_errors
 def drill(as_json: bool, services: tuple[str, ...], **given: Any) -> None:

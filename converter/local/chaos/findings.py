@@ -59,8 +59,8 @@ def find(ledger: SqlLedger, outside: Outside, stats: Mapping[str, Any], course: 
         lost=verdict.unpaid,
         phantom=verdict.phantom + len(traces.strange),
         goal=course.profile.goal,
-        parked=tuple(_parked(ledger, conversions)),
-        traces=(*traces.doubled, *traces.strange, *_open(conversions), *outside.problems()),
+        parked=tuple(_parked(ledger, entries)),
+        traces=(*traces.doubled, *traces.strange, *_open(entries), *outside.problems()),
         failovers=stats["failovers"],
         faults_struck=course.faults_struck,
         strikes=course.strikes,
@@ -97,8 +97,8 @@ def _entry(work: Work, conversion: Conversion) -> Entry:
     return Entry(conversion, attempts, {number: one.txid for number, one in transfers.items() if one is not None})
 
 
-def _parked(ledger: SqlLedger, conversions: Sequence[Conversion]) -> Iterator[Parked]:
-    waiting = {one.id: one for one in conversions if one.state is State.NEEDS_REVIEW}
+def _parked(ledger: SqlLedger, entries: Sequence[Entry]) -> Iterator[Parked]:
+    waiting = {one.conversion.id: one for one in entries if one.conversion.state is State.NEEDS_REVIEW}
     told: dict[str, dict[str, Any]] = {}
     sequence = 0
     while waiting:
@@ -111,12 +111,26 @@ def _parked(ledger: SqlLedger, conversions: Sequence[Conversion]) -> Iterator[Pa
             if event.name == events.CONVERSION_NEEDS_REVIEW and event.conversion_id in waiting:
                 told[str(event.conversion_id)] = event.payload
     for name, one in waiting.items():
-        yield Parked(name, one.reason, name in told, bool(told.get(name, {}).get("evidence")))
+        evidence = bool(told.get(name, {}).get("evidence"))
+        yield Parked(name, one.conversion.reason, name in told, evidence, tuple(_story(one)))
 
 
-def _open(conversions: Sequence[Conversion]) -> list[str]:
-    rest = [one for one in conversions if not one.state.is_terminal and one.state is not State.NEEDS_REVIEW]
-    return [f"{one.id} {one.service_id} {one.state}: {one.reason}" for one in rest]
+def _open(entries: Sequence[Entry]) -> Iterator[str]:
+    """What did not end, with its story."""
+    for entry in entries:
+        one = entry.conversion
+        if not one.state.is_terminal and one.state is not State.NEEDS_REVIEW:
+            yield f"{one.id} {one.service_id} {one.state}: {one.reason}"
+            yield from _story(entry)
+
+
+def _story(entry: Entry) -> Iterator[str]:
+    for attempt, operations in entry.attempts:
+        head = f"  attempt {attempt.number} {attempt.service_id} {attempt.state} {attempt.created_at:%H:%M:%S}"
+        yield f"{head} {attempt.service_order_id or '-'} {attempt.error}".rstrip()
+        for one in operations:
+            what = f"    {one.kind} {one.state}, sent {one.sends} times, fence {one.fence}"
+            yield f"{what}, last {one.updated_at:%H:%M:%S} {entry.txids.get(one.id, '')} {one.error}".rstrip()
 
 
 def _seconds(conversion: Conversion) -> float:

@@ -9,12 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Parked:
-    """A conversion that waits for a person. `alerted`: the event was written; `evidence`: it says what was sent."""
+    """A conversion that waits for a person. `alerted`: the event was written; `evidence`: it says what was sent;
+    `story`: its attempts and operations by the ledger, for whoever wants to know why."""
 
     id: str
     reason: str
     alerted: bool
     evidence: bool
+    story: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
