@@ -24,6 +24,7 @@ from converter.domain.bech32 import segwit_address
 from converter.domain.conversions import Attempt, Conversion, Operation, State
 from converter.domain.events import Event
 from converter.domain.evm import eip55
+from converter.domain.transfers import Transfer
 from converter.ledger.repository import open_ledger
 from converter.local.audit import Verdict, compare
 from converter.local.home import running_settings
@@ -137,6 +138,16 @@ class World:
         """The operations of an attempt, first to last."""
         with self._ledger.begin() as work:
             return work.attempts.operations(attempt.id)
+
+    def transfer(self, operation: Operation) -> Transfer | None:
+        """The stored payment of an operation."""
+        with self._ledger.begin() as work:
+            return work.transfers.of(operation)
+
+    def converting_to(self, address: str) -> list[Conversion]:
+        """Every conversion in the ledger that delivers there, whoever asked for it."""
+        with self._ledger.begin() as work:
+            return [one for one in work.conversions.page(limit=1000) if one.request.address == address]
 
     def market(self) -> dict[str, Any]:
         """The prices of the outside world."""
