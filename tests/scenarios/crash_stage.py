@@ -68,6 +68,7 @@ class Stage:
         self.world.converter.on(CONVERSION_COMPLETED, lambda payload: self.heard.append(payload["conversionId"]))
         clients = Clients(self)
         self._kill_beat()
+        clients.wait_for_the_follower()
         self._wave(DYING)
         clients.begin_again()
         self._wave(DYING_NEXT)
@@ -214,6 +215,12 @@ class Clients:
             self._start(point, "convert", f"key-{point}", stage.addresses[point], point)
         self._start("heard", "follow", "heard")
 
+    def wait_for_the_follower(self) -> None:
+        """It hears what happens from now on."""
+        stdout = self._running["heard"].stdout
+        assert stdout is not None
+        assert stdout.readline() == "following\n"
+
     def begin_again(self) -> None:
         """Once all are dead each is started again, and not killed."""
         world = self._stage.world
@@ -224,6 +231,7 @@ class Clients:
             self._stage.found[point] = len(world.converting_to(self._stage.addresses[point]))
             self._start(point, "convert", f"key-{point}", self._stage.addresses[point])
         self._start("heard", "follow")
+        self.wait_for_the_follower()
         for point in self.ASKING:
             self._finish(point)
             for identity in self._stage.clients[point][-1].stdout.split():
