@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ from converter.services.kraken_orders import client_id
 from .crash_points import DYING, DYING_NEXT, FLUSHED, FLUSHING, FLUSHING_NEXT, PLAYS, REKEYED, Play
 from .world import ENDED, World, until
 
-PATIENCE = 40.0
+PATIENCE, ENDED_WITHIN = 50.0, 120.0
 OTHER_KEYS = {variable(*name): "re:placed" for name in KEYS if name[0] in REKEYED.values() or name == ("wallet", "RVN")}
 
 
@@ -84,15 +85,16 @@ class Stage:
             converter.close()
 
     def _wait(self) -> None:
-        """Until every conversion has ended."""
+        """Until every conversion has ended, or has had its time: each test looks at its own."""
         going_on = list(self.world.handles)
+        end = time.monotonic() + ENDED_WITHIN
 
-        def ended() -> bool:
+        def over() -> bool:
             self.world.stack.watch()
             going_on[:] = [handle for handle in going_on if handle.state not in ENDED]
-            return not going_on
+            return not going_on or time.monotonic() > end
 
-        until(ended, 150, lambda: f"ended: {[(one.id, one.state) for one in going_on]}", pause=0.3)
+        until(over, ENDED_WITHIN + PATIENCE, "over", pause=0.3)
 
     def deaths(self) -> list[dict[str, Any]]:
         """What the dying noted."""

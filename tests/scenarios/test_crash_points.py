@@ -43,7 +43,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """The play is over."""
     home = tmp_path_factory.mktemp("crash-points")
     celery = ("tests.scenarios.crashing", "-A", "workers.app")
-    environ = {"CONVERTER_ENGINE__LEASE": "3000", "CONVERTER_ENGINE__QUOTING": "2000"}
+    # A lease that ends while a busy machine still waits for an answer sends its conversion past its point.
+    environ = {"CONVERTER_ENGINE__LEASE": "5000", "CONVERTER_ENGINE__QUOTING": "2000"}
     with running_world(home, only=SERVICES, celery=celery, environ=environ) as world:
         played = Stage(world)
         try:
