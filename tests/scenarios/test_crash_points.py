@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from .crash_points import POINTS, SERVICES, WAVES, Play, Point
 from .crash_stage import Seen, Stage
 from .world import running_world, until
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(300)
 
 PREPARED, EXECUTED = OperationState.PREPARED, OperationState.EXECUTED
@@ -57,6 +59,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 def test_every_crash_point_is_in_the_table_once() -> None:
     assert [point.number for point in POINTS] == list(range(1, 21))
     assert all(point.what and (point.plays or point.elsewhere or point.process != "worker") for point in POINTS)
+    assert all((ROOT / test).is_file() for point in POINTS for test in point.elsewhere)
 
 
 def test_the_worker_died_once_in_each_wave_and_beat_once(stage: Stage) -> None:
