@@ -99,6 +99,8 @@ def order_ref(work: Work, conversion: Conversion, attempt: Attempt) -> OrderRef:
 
 def _absent(rule: OperationRule, operation: Operation, asked_at: datetime, order: Order | None) -> Finding:
     """Decide on a look that did not find the operation executed."""
+    if order is not None and order.untouched and operation.kind is OperationKind.APPROVAL:
+        return Finding(Outcome.NOT_EXECUTED, order, error=f"closed before any approval: {order.detail}")
     if order is not None and order.status is OrderStatus.REJECTED:
         return Finding(Outcome.UNKNOWN, order, error=f"the service closed the order: {order.detail}")
     if rule.repeat_recognised:

@@ -168,6 +168,13 @@ class Order:
     txid: str = ""
     detail: str = ""
     refund: Refund | None = None
+    untouched: bool = False
+    """Closed, and by the service's own record never approved: proof that its approval was not executed, and never can
+    be any more."""
+
+    def __post_init__(self) -> None:
+        if self.untouched and self.status is not OrderStatus.REJECTED:
+            raise ValueError(f"an untouched order is closed, not {self.status}")
 
 
 def step_done(kind: OperationKind, status: OrderStatus) -> bool:

@@ -6,8 +6,8 @@ twice: it is answered `invalid-state`. There is no client id, so ours travels in
 in the list of payouts.
 
 A payout whose approval was refused is cancelled and read back before the attempt counts as not executed: cancelled
-while it awaits approval, it was never paid. Cancelled after its approval it proves nothing, on chain (where it is
-stored as in progress only after the broadcast) as over Lightning, and goes to a person.
+while it awaits approval (which sets its amount), it was never paid. Cancelled after its approval it proves nothing, on
+chain (where it is stored as in progress only after the broadcast) as over Lightning, and goes to a person.
 
 What is recognised when a payment to it is repeated, see `btcpay_lightning_payouts`: an address on the chain and an
 invoice (by its payment hash). LNURL and lightning addresses are not, and are refused here before anything is made: the

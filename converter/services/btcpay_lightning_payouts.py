@@ -64,6 +64,7 @@ def order_of(ref: OrderRef, body: Any) -> Order:
         delivered=exact(paid) if status is OrderStatus.SETTLED else None,
         txid=str(proof.get("transactionid") or proof.get("paymenthash") or ""),
         detail=str(body["state"]),
+        untouched=status is OrderStatus.REJECTED and paid is None,  # the amount is set by the approval
     )
 
 

@@ -13,9 +13,9 @@ from converter.desk import Next
 from converter.domain import events
 from converter.domain.conversions import AttemptState, OperationState, State
 from converter.domain.errors import OutcomeUnknown, ServiceRejected, ServiceUnavailable
-from converter.domain.orders import OperationKind, OperationRule, OrderStatus
+from converter.domain.orders import OperationKind, OperationRule, Order, OrderRef, OrderStatus
 from tests.app.house import APPROVAL, DEPOSIT, EXCHANGE, KINDS, House
-from tests.builders import seconds
+from tests.builders import an_order_request, seconds
 from tests.fakes import (
     RULES,
     Crash,
@@ -254,6 +254,21 @@ def test_an_approval_in_doubt_whose_order_was_closed_goes_to_a_person(house: Hou
     house.services["alpha"].always("find", bend(lambda order: replace(order, status=OrderStatus.REJECTED)))
     assert house.finish(cid).state is State.NEEDS_REVIEW
     assert house.services["beta"].count("place") == 0
+
+
+def test_an_approval_in_doubt_whose_order_was_closed_before_any_frees_the_conversion(house: House) -> None:
+    cid = unknown_step(house, APPROVAL, vanish)
+    closed = {"status": OrderStatus.REJECTED, "untouched": True}
+    house.services["alpha"].always("find", bend(lambda order: replace(order, **closed)))
+    assert house.finish(cid).service_id == "beta"
+    assert house.states(cid)[0] == ("alpha", AttemptState.NOT_EXECUTED)
+    assert len(house.payouts()) == 1
+
+
+@pytest.mark.parametrize("status", [OrderStatus.OPEN, OrderStatus.SETTLED])
+def test_only_a_closed_order_is_untouched(status: OrderStatus) -> None:
+    with pytest.raises(ValueError, match="untouched"):
+        Order(OrderRef(an_order_request()), status, untouched=True)
 
 
 def test_a_repeat_by_a_slow_owner_is_not_recorded_after_another_took_over(house: House) -> None:

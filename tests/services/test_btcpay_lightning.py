@@ -156,6 +156,15 @@ class TestBtcPayLightning(ServiceContract):
         with pytest.raises(ServiceRejected, match="does not hold"):
             self.quote(self.service())
 
+    @pytest.mark.parametrize(("amount", "untouched"), [(None, True), ("0.09778836", False)])
+    def test_a_cancelled_payout_was_never_approved_only_while_it_has_no_amount(
+        self, wire: Wire, amount: str | None, untouched: bool
+    ) -> None:
+        wire.answers("status", self.recorded("status_cancelled").but({"payoutAmount": amount}))
+        found = self.service().find_order(self.ref(), Deadline.after(5))
+        assert found is not None
+        assert (found.status, found.untouched) == (OrderStatus.REJECTED, untouched)
+
     def test_a_rate_is_matched_by_its_pair(self, wire: Wire) -> None:
         ours = self.recorded("quote_rate").body
         for name in ("quote_rate_missing", "quote_rate_other_pairs"):
