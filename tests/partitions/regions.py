@@ -132,7 +132,10 @@ class Region:
         return max((self._net(began, over) for began, over, _ in waits), default=0.0)
 
     def _net(self, began: float, over: float) -> float:
-        asleep = sum(max(0.0, min(over, end) - max(began, start)) for start, end in self.stopped)
+        asleep, until = 0.0, began
+        for start, end in sorted(self.stopped):  # which may overlap
+            asleep += max(0.0, min(over, end) - max(until, start))
+            until = max(until, min(over, end))
         return over - began - asleep
 
 
@@ -152,6 +155,10 @@ class Regions:
             process = self._sandbox.start(stdout=subprocess.PIPE)
             assert process.stdout is not None
             assert process.stdout.readline(), self._sandbox.log_tail()
+            for service_id in SERVICES:  # calls take a while, as outside, so that cuts find some of them under way
+                url = f"http://127.0.0.1:{_PORT}/_sandbox/faults/{service_id}"
+                slow = {"kind": "latency", "latency_ms": 400, "jitter_ms": 300}
+                requests.put(url, json=slow, timeout=5).raise_for_status()
         with self.net.places["ledger"].inside():
             self.server.start()
             self._ledger = open_ledger(self.server.url(), migrate=True)
