@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 
 import requests
 
-from converter.transport.connections import CallStoppedError, Exchange, TrackedAdapter
+from converter.transport.connections import TrackedAdapter
+from converter.transport.exchange import CallStoppedError, Exchange
 from converter.transport.json_text import read_json
 
 if TYPE_CHECKING:

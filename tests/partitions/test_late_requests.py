@@ -53,11 +53,6 @@ def outside() -> Iterator[tuple[Network, list[str]]]:
         server.server_close()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the kernel goes on sending what was written to a connection that we have closed: with a cut of 20 s a "
-    "request arrived 21 s after its deadline, and so after `send_before`. TCP_USER_TIMEOUT on the sockets ends that",
-)
 def test_a_request_that_was_given_up_during_a_cut_does_not_arrive_after_it(
     outside: tuple[Network, list[str]],
 ) -> None:

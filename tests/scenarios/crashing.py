@@ -36,7 +36,8 @@ from converter.reconciliation import Reconciliation
 from converter.selecting import Selecting
 from converter.sending import Sending
 from converter.settlement import Settlement
-from converter.transport.connections import TrackedConnection, _current
+from converter.transport.connections import TrackedConnection
+from converter.transport.exchange import _current
 
 _HOME = Path(os.environ["CONVERTER_HOME"])
 _WORKER, _BEAT, _DEATHS, _KEYS = (_HOME / name for name in ("crash-at", "beat-crash-at", "deaths", "keys.json"))
