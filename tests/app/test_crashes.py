@@ -6,6 +6,7 @@ Whatever was asked for is then executed exactly once, by the services' own recor
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -104,12 +105,45 @@ def test_an_attempt_is_in_the_ledger_before_its_order_leaves(house: House, kind:
     assert house.office("a").quote_and_select(cid)
     with pytest.raises(Crash):
         house.office("a").execution.execute(cid)
+    assert len(house.attempts(cid)) == 1
     [attempt] = house.attempts(cid)
     [operation] = house.operations(cid)
     assert (attempt.state, operation.state) == (AttemptState.PREPARED, OperationState.PREPARED)
     assert (operation.sends, operation.fence) == (1, house.get(cid).fence)
     assert operation.send_before > attempt.created_at
     assert len(operation.request_hash) == 64
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_is_in_the_ledger_before_it_leaves(house: House, kind: OperationKind) -> None:
+    cid = stage(house, kind, "plain")
+    party: Any = house.wallet if kind is DEPOSIT else house.services["alpha"]
+    party.on(STEP[kind], die_before)
+    assert house.office("a").quote_and_select(cid)
+    with pytest.raises(Crash):
+        house.office("a").execution.execute(cid)
+    states = [one.state for one in house.operations(cid)]
+    assert states == [OperationState.EXECUTED, OperationState.PREPARED]
+    step = house.operations(cid)[-1]
+    assert (step.sends, step.fence) == (1, house.get(cid).fence)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_order_that_left_before_its_worker_died_is_not_followed_by_another(
+    house: House, kind: OperationKind
+) -> None:
+    """By the time that somebody looks, its offer is gone and another service is better."""
+    cid = stage(house, kind, "plain")
+    alpha = house.services["alpha"]
+    alpha.on("place", die_after)
+    assert house.office("a").quote_and_select(cid)
+    with pytest.raises(Crash):
+        house.office("a").execution.execute(cid)
+    house.clock.forward(61)
+    alpha.net = Decimal("0.05")
+    done = house.finish(cid, "b")
+    assert (done.state, done.service_id) == (State.COMPLETED, "alpha")
+    assert [len(one.orders) for one in house.services.values()] == [1, 0]
 
 
 def test_deaths_one_after_the_other_do_not_add_up(house: House) -> None:

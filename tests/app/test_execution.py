@@ -25,6 +25,9 @@ from converter.domain.errors import (
 )
 from converter.domain.orders import OperationKind
 from converter.domain.policy import override_text
+from converter.ledger.conversions import SqlConversions
+from converter.ledger.repository import SqlWork
+from converter.sending import Sending
 from tests.app.house import APPROVAL, DEPOSIT, EXCHANGE, KINDS, House
 from tests.builders import seconds
 from tests.fakes import first, lose_answer, refuse, then, vanish
@@ -284,37 +287,40 @@ def test_what_could_not_be_sent_in_time_is_not_executed_and_never_sent(house: Ho
     assert not house.attempts(cid)[0].refused
 
 
-def test_nothing_may_be_sent_later_than_the_ledger_says(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`send_before + quiet` is the proof of absence, so `send_by` on our clock must never lie behind it."""
-    from converter.ledger.conversions import SqlConversions
-
-    house.add("alpha", EXCHANGE)
+@pytest.mark.parametrize("slow", [(SqlConversions, "move"), (SqlWork, "clock")], ids=["a locked row", "a slow clock"])
+def test_nothing_may_be_sent_later_than_the_ledger_says(
+    house: House, monkeypatch: pytest.MonkeyPatch, slow: tuple[type, str]
+) -> None:
+    """`send_before + quiet` is the proof of absence, so `send_by` on our clock must never lie behind it: neither of an
+    order, nor of the next step, nor of its repeat."""
+    house.add("alpha", APPROVAL).on("advance", vanish)
     cid = house.executing()
     waited = 0.0
     monkeypatch.setattr("converter.ports.outside.time.monotonic", lambda: waited)
-    moves = SqlConversions.move
+    prompt = getattr(*slow)
 
-    def slow_move(self, *args, **changes):  # type: ignore[no-untyped-def]
+    def slowly(self, *args, **changes):  # type: ignore[no-untyped-def]
         nonlocal waited
-        waited += 4.0  # the row was locked by another transaction
-        house.clock.forward(4.0)
-        return moves(self, *args, **changes)
+        answer = prompt(self, *args, **changes)
+        waited += 1.0
+        house.clock.forward(1.0)
+        return answer
 
-    monkeypatch.setattr(SqlConversions, "move", slow_move)
-    office = house.office()
-    leaves: list[tuple[float, float]] = []
-    place = office.execution._sending.place
+    monkeypatch.setattr(*slow, slowly)
+    leaves: dict[tuple[str, int], float] = {}
+    send = Sending._send
 
-    def note(conversion, prepared, leave):  # type: ignore[no-untyped-def]
-        ours = prepared.send_by.at - waited
-        ledgers = (prepared.operation.send_before - house.clock.time).total_seconds()
-        leaves.append((ours, ledgers))
-        return place(conversion, prepared, leave)
+    def note(self, conversion, prepared, call):  # type: ignore[no-untyped-def]
+        operation, ours = prepared.operation, prepared.send_by.at - waited
+        ledgers = (operation.send_before - house.clock.time).total_seconds()
+        leaves[operation.kind, operation.sends] = ours - ledgers
+        return send(self, conversion, prepared, call)
 
-    monkeypatch.setattr(office.execution._sending, "place", note)
-    office.execution.execute(cid)
-    [(ours, ledgers)] = leaves
-    assert ours <= ledgers + 0.1
+    monkeypatch.setattr(Sending, "_send", note)
+    house.office().execution.execute(cid)
+    house.look(cid)
+    assert list(leaves) == [("order", 1), ("approval", 1), ("approval", 2)]
+    assert [operation for operation, later_by in leaves.items() if later_by > 0.1] == []
 
 
 # --- Owners ----------------------------------------------------------------------------------------------------------

@@ -224,6 +224,24 @@ def test_a_repeat_that_is_refused_never_frees_the_attempt(
     assert len(house.payouts()) == 1
 
 
+def test_a_repeat_that_could_not_be_sent_in_time_never_frees_the_attempt(house: House) -> None:
+    """It did not leave; what is in doubt is the send before it, which the service does not show yet."""
+    cid = unknown_step(house, APPROVAL, lose_answer)
+    alpha = house.services["alpha"]
+    lagging = bend(lambda order: replace(order, status=OrderStatus.AWAITING_APPROVAL))
+    alpha.on("find", lagging)
+    within = alpha.capabilities.send_within
+    alpha.capabilities = replace(alpha.capabilities, send_within=seconds(0))
+    house.look(cid)
+    operation = house.operations(cid)[-1]
+    assert (operation.sends, operation.state) == (2, OperationState.PREPARED)
+    assert house.get(cid).state is State.RECONCILING
+    assert house.services["beta"].count("place") == 0
+    alpha.capabilities = replace(alpha.capabilities, send_within=within)
+    assert house.finish(cid).service_id == "alpha"
+    assert len(house.payouts()) == 1
+
+
 def test_a_refusal_by_another_owner_than_the_one_who_prepared_never_frees_the_attempt(house: House) -> None:
     alpha = house.add("alpha", APPROVAL, "0.1")
     house.add("beta", APPROVAL, "0.099")

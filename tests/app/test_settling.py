@@ -160,6 +160,17 @@ def test_an_answer_to_a_withdrawal_that_still_says_filled_is_not_withdrawn_again
     assert len(alpha.payouts) == 1
 
 
+def test_a_look_up_that_lags_behind_a_withdrawal_costs_nobody_the_claim(house: House) -> None:
+    """The ledger knows that the step was taken: nothing is begun that its index would have to bar."""
+    alpha, cid = traded(house)
+    house.begin(cid)
+    alpha.on("find", shown_as(OrderStatus.FILLED))
+    looked = house.look(cid)
+    assert (looked.state, looked.owner, looked.lease_until) == (State.SETTLING, None, None)
+    assert house.finish(cid).state is State.COMPLETED
+    assert len(alpha.payouts) == 1
+
+
 def test_an_unknown_withdrawal_is_not_repeated_although_the_order_says_filled(house: House) -> None:
     alpha, cid = traded(house)
     alpha.on("advance", vanish)

@@ -336,6 +336,17 @@ def test_a_move_of_an_attempt_keeps_what_the_service_named(ledger: SqlLedger) ->
     assert {name: getattr(moved, name) for name in named} == named
 
 
+def test_the_database_itself_bars_one_transaction_from_refunding_two_attempts(ledger: SqlLedger) -> None:
+    both = [claimed(ledger, number=number) for number in (1, 2)]
+    kept = [prepare(ledger, conversion)[0] for conversion in both]
+    with ledger.engine.begin() as connection:
+        connection.execute(attempts.update().values(state=AttemptState.EXECUTED))
+        connection.execute(attempts.update().where(attempts.c.id == kept[0].id).values(refund_txid="back"))
+    executed = replace(kept[1], state=AttemptState.EXECUTED)
+    with pytest.raises(sa.exc.IntegrityError), ledger.begin() as work:
+        work.attempts.move(both[1], executed, AttemptState.REFUNDED, refund_txid="back")
+
+
 def test_steps_come_in_their_order(ledger: SqlLedger) -> None:
     conversion = claimed(ledger)
     attempt, _ = prepare(ledger, conversion)

@@ -429,6 +429,13 @@ class TestChangeNow(ServiceContract):
             wire.answers("status", self.recorded("status_not_found").under(status))
             assert self.find(self.service()) is None
 
+    @pytest.mark.parametrize("code", ["bad_params", "not_valid_params", "pair_is_inactive", "out_of_range"])
+    def test_another_refusal_of_a_look_up_is_no_absence(self, wire: Wire, code: str) -> None:
+        for status in (200, 400, 404):
+            wire.answers("status", self.recorded("status_not_found").but({"error": code}).under(status))
+            with pytest.raises(ServiceError):
+                print(status, self.find(self.service()))
+
     def test_not_found_of_the_list_itself_is_no_absence(self, wire: Wire) -> None:
         wire.answers("list", self.recorded("status_not_found"))
         with pytest.raises(ServiceError):
