@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 6
 
-.PHONY: demo test lint bench chaos partitions up clean
+.PHONY: demo test lint bench chaos partitions sabotage simulate up clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/converter demo
@@ -31,6 +31,10 @@ chaos: $(VENV)/.dev
 # Two regions, the ledger and the outside world in network namespaces of their own (Linux, root).
 partitions: $(VENV)/.dev
 	$(BIN)/python -m tests.partitions.run --seeds $(or $(SEEDS),1 2 3 4) --conversions $(or $(CONVERSIONS),500)
+
+# Takes out each guard of the money rule in turn; the tests must notice. GUARD="part of a name" tries some of them.
+sabotage: $(VENV)/.dev
+	$(BIN)/python -m tests.sabotage $(if $(GUARD),"$(GUARD)")
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from converter import MultiServiceConverter
 from converter.domain.conversions import State
@@ -46,6 +46,6 @@ def test_a_process_that_stands_still_in_a_transaction_does_not_keep_others_from_
         still.__enter__().outbox.add(Event(CONVERSION_ACCEPTED, {}, None))
         with MultiServiceConverter(home=tmp_path, ledger_url=url) as converter:
             converter.convert(from_coin="ETH", to_coin="BTC", amount="1.5", address=BTC_ADDRESS)
-        with pytest.raises(OperationalError):
+        with pytest.raises(DatabaseError, match="idle-in-transaction"):
             still.__exit__(None, None, None)
         ledger.close()
