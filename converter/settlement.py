@@ -127,9 +127,15 @@ class Settlement:
         return self.after_send(conversion, again, sent)
 
     def _executed(self, conversion: Conversion, prepared: Prepared, order: Order | None) -> Next | None:
-        with self._desk.ledger.begin() as work:
-            work.attempts.record(conversion, prepared.operation, OperationState.EXECUTED)
-            attempt = becomes_executed(self._desk, work, conversion, prepared, order)
+        try:
+            with self._desk.ledger.begin() as work:
+                work.attempts.record(conversion, prepared.operation, OperationState.EXECUTED)
+                attempt = becomes_executed(self._desk, work, conversion, prepared, order)
+        except ClaimLost:
+            # The next owner may be counting absences at a service whose look-ups flap: what we saw breaks the row.
+            with self._desk.ledger.begin() as work:
+                work.attempts.note(prepared.operation, prepared.operation.error, absences=0)
+            raise
         if order is None:
             return self._closing.poll(conversion, "")
         return self._follow(conversion, attempt, order)

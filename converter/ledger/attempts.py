@@ -98,11 +98,16 @@ class SqlAttempts:
         return [operation_of(row) for row in self._connection.execute(query)]
 
     def record(self, conversion: Conversion, operation: Operation, state: OperationState, error: str = "") -> None:
-        """PREPARED -> EXECUTED | NOT_EXECUTED under our fence. Raises ClaimLost."""
+        """PREPARED -> EXECUTED | NOT_EXECUTED under our fence; the latter only by the absences we know of. Raises
+        ClaimLost."""
         self._check_fence(conversion, lease=False)
+        row = operations.c
+        known = [row.id == operation.id, row.state == OperationState.PREPARED]
+        if state is OperationState.NOT_EXECUTED:
+            known.append(row.absences == operation.absences)
         changed = self._connection.execute(
             sa.update(operations)
-            .where(operations.c.id == operation.id, operations.c.state == OperationState.PREPARED)
+            .where(*known)
             .values(state=state, error=error or operations.c.error, updated_at=self._now())
         )
         if changed.rowcount != 1:

@@ -109,7 +109,8 @@ class Attempts(Protocol):
         """Operations of an attempt, first to last."""
 
     def record(self, conversion: Conversion, operation: Operation, state: OperationState, error: str = "") -> None:
-        """PREPARED -> EXECUTED | NOT_EXECUTED under our fence. Raises ClaimLost."""
+        """PREPARED -> EXECUTED | NOT_EXECUTED under our fence; the latter only while its count of absences is what we
+        know, so not after somebody noted that there is no row of them. Raises ClaimLost."""
 
     def record_unsent(self, operation: Operation, error: str) -> bool:
         """PREPARED -> NOT_EXECUTED under the operation's own fence, while it was counted as sent once: what its only

@@ -425,3 +425,17 @@ def test_what_was_sent_twice_is_not_called_unsent(ledger: SqlLedger) -> None:
         work.attempts.count_send(mine, operation, work.now() + seconds(5))
     with ledger.begin() as work:
         assert not work.attempts.record_unsent(operation, "nothing left us")
+
+
+def test_an_absence_that_somebody_contradicted_meanwhile_proves_nothing(ledger: SqlLedger) -> None:
+    conversion = claimed(ledger)
+    _, operation = prepare(ledger, conversion)
+    with ledger.begin() as work:
+        work.attempts.note(operation, "absent", absences=1)
+    counted = replace(operation, absences=1)
+    with ledger.begin() as work:
+        work.attempts.note(operation, "seen", absences=0)
+    with pytest.raises(ClaimLost), ledger.begin() as work:
+        work.attempts.record(conversion, counted, OperationState.NOT_EXECUTED)
+    with ledger.begin() as work:
+        work.attempts.record(conversion, counted, OperationState.EXECUTED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.sabotage import ledger_guards, sending_guards, settling_guards, wire_guards
+from tests.sabotage import book_guards, ledger_guards, sending_guards, settling_guards, wire_guards
 from tests.sabotage.guard import Guard
 
 GUARDS: tuple[Guard, ...] = (
@@ -10,4 +10,5 @@ GUARDS: tuple[Guard, ...] = (
     *sending_guards.GUARDS,
     *settling_guards.GUARDS,
     *wire_guards.GUARDS,
+    *book_guards.GUARDS,
 )

@@ -206,11 +206,20 @@ WRITES = (
         why="The first proof stands: a later answer must not turn executed into not executed.",
         edits=one(
             _ATTEMPTS,
-            ".where(operations.c.id == operation.id, operations.c.state == OperationState.PREPARED)\n"
-            "            .values(state=state,",
-            ".where(operations.c.id == operation.id)\n            .values(state=state,",
+            "known = [row.id == operation.id, row.state == OperationState.PREPARED]",
+            "known = [row.id == operation.id]",
         ),
         tests=_KEPT,
+    ),
+    Guard(
+        name="absences are in a row",
+        why="An order that somebody saw meanwhile was executed, however often a replica denies it.",
+        edits=one(
+            _ATTEMPTS,
+            "            known.append(row.absences == operation.absences)",
+            "            known.append(row.absences >= 0)",
+        ),
+        tests=("tests/ledger/test_attempts.py", "tests/app/test_reconciliation.py"),
     ),
     Guard(
         name="nothing is sent again once its outcome is known",

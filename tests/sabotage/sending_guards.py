@@ -73,9 +73,9 @@ PREPARE = (
         why="Freed alone, the conversion has no attempt that anybody could follow, and waits for a person.",
         edits=one(
             _CLOSING,
-            "error=error, refused=refused)\n            return self._go_on(",
-            "error=error, refused=refused)\n"
-            "        with self._desk.ledger.begin() as work:\n            return self._go_on(",
+            "error, refused=refused)\n            return ending.go_on(",
+            "error, refused=refused)\n"
+            "        with self._desk.ledger.begin() as work:\n            return ending.go_on(",
         ),
         tests=tests_of(*_CRASH, "test_a_death_at_any_transaction_neither_doubles_nor_loses"),
         keyword="vanished and deposit and not step",

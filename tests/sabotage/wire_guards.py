@@ -7,6 +7,7 @@ from tests.sabotage.guard import Guard, one, tests_of
 _BASE = "converter/services/base.py"
 _HTTP = "converter/transport/http.py"
 _CONNECTIONS = "converter/transport/connections.py"
+_EXCHANGE = "converter/transport/exchange.py"
 _SWAP = "converter/services/changenow_orders.py"
 _PROCESSOR = "converter/services/coingate_requests.py"
 
@@ -18,14 +19,14 @@ TRANSPORT = (
     Guard(
         name="what has left us is known",
         why="A reset after the request was read is not the refusal of a connection: the service may have executed it.",
-        edits=one(_CONNECTIONS, "(self.tracked and not self.sent)", "self.tracked"),
+        edits=one(_EXCHANGE, "(self.tracked and not self.sent)", "self.tracked"),
         tests=tests_of(*_TRANSPORT, "test_what_breaks_after_the_first_byte_leaves_the_outcome_open"),
     ),
     Guard(
         name="only our own sockets tell that nothing left",
         why="What another adapter did with the request is not seen, and so not proven.",
         edits=one(
-            _CONNECTIONS,
+            _EXCHANGE,
             "not self.handed_over or (self.tracked and not self.sent)",
             "not self.handed_over or not self.sent",
         ),
@@ -36,8 +37,8 @@ TRANSPORT = (
         why="A write that fails halfway has sent something.",
         edits=one(
             _CONNECTIONS,
-            "        _exchange().about_to_send(self.sock)\n        super().send(data)",
-            "        super().send(data)\n        _exchange().about_to_send(self.sock)",
+            "        current().about_to_send(self.sock)\n        super().send(data)",
+            "        super().send(data)\n        current().about_to_send(self.sock)",
         ),
         tests=tests_of(*_TRANSPORT, "test_a_first_write_that_fails_halfway_leaves_the_outcome_open"),
     ),
@@ -45,7 +46,7 @@ TRANSPORT = (
         name="no first byte after the deadline",
         why="A connection that took long must not carry an order after its moment.",
         edits=one(
-            _CONNECTIONS,
+            _EXCHANGE,
             "fileno=os.dup(sock.fileno()))\n        self.check()",
             "fileno=os.dup(sock.fileno()))",
         ),
@@ -87,7 +88,7 @@ TRANSPORT = (
         why="On a kept connection an earlier silence of the peer makes the outcome of an order doubtful.",
         edits=one(
             _CONNECTIONS,
-            "return self._new_conn() if _exchange().fresh else super()._get_conn(timeout)",
+            "return self._new_conn() if current().fresh else super()._get_conn(timeout)",
             "return super()._get_conn(timeout)",
         ),
         tests=tests_of(*_TRANSPORT, "test_reads_share_a_connection_and_orders_have_one_each"),
