@@ -1,4 +1,8 @@
-"""The same ledger on SQLite and on a real PostgreSQL. Each is migrated once per process and emptied for every test."""
+"""The same ledger on SQLite, on a real PostgreSQL and in memory, which is what makes the last one believable.
+
+Databases are migrated once per process and emptied for every test. `ledger` is any of the three; `sql_ledger` is for
+what only a database can show.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -13,10 +18,14 @@ from sqlalchemy.engine import Connection, Engine, make_url
 
 from converter.ledger.migrations.run import upgrade
 from converter.ledger.repository import SqlLedger, create_engine
-from converter.ledger.tables import metadata
+from converter.ledger.tables import attempts, metadata
 from tests.fakes import HandClock
+from tests.memory_ledger import MemoryLedger
+from tests.memory_ledger.store import altered
 
 BACKENDS = ("sqlite", "postgresql")
+
+AnyLedger = SqlLedger | MemoryLedger
 
 
 @contextmanager
@@ -83,8 +92,36 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
-def ledger(engine: Engine, clock: HandClock) -> SqlLedger:
+def sql_ledger(engine: Engine, clock: HandClock) -> SqlLedger:
     return SqlLedger(engine, clock=clock)
+
+
+@pytest.fixture(params=(*BACKENDS, "memory"))
+def ledger(request: pytest.FixtureRequest, clock: HandClock) -> AnyLedger:
+    if request.param == "memory":
+        return MemoryLedger(clock)
+    return SqlLedger(emptied(request.getfixturevalue(f"{request.param}_engine")), clock=clock)
+
+
+def all_rows(ledger: AnyLedger, *tables: sa.Table) -> list[Any]:
+    """Every row of these tables, to be compared with what is there later."""
+    if isinstance(ledger, MemoryLedger):
+        return [row for table in tables for row in getattr(ledger.store, table.name).values()]
+    with ledger.engine.connect() as connection:
+        return sorted((tuple(row) for table in tables for row in connection.execute(sa.select(table))), key=str)
+
+
+def put_past_all_rules(ledger: AnyLedger, table: sa.Table, **values: Any) -> None:
+    """Change all rows of a table."""
+    if isinstance(ledger, SqlLedger):
+        with ledger.engine.begin() as connection:
+            connection.execute(table.update().values(**values))
+        return
+    store = ledger.store
+    with ledger.begin():
+        for row in list(getattr(store, table.name).values()):
+            put = store.put_attempt if table is attempts else store.put_conversion
+            put(row, altered(row, **values))
 
 
 @pytest.fixture(params=BACKENDS)

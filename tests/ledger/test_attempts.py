@@ -28,11 +28,12 @@ from converter.ledger.repository import SqlLedger
 from converter.ledger.tables import attempts, operations
 from tests.builders import START, a_request, an_attempt, an_id, an_operation, seconds
 from tests.fakes import HandClock
+from tests.ledger.conftest import AnyLedger, all_rows, put_past_all_rules
 
 LEASE = seconds(30)
 
 
-def claimed(ledger: SqlLedger, owner: str = "a", number: int = 1) -> Conversion:
+def claimed(ledger: AnyLedger, owner: str = "a", number: int = 1) -> Conversion:
     with ledger.begin() as work:
         work.conversions.add(an_id(number), a_request(idempotency_key=f"k{number}"), START)
         conversion = work.conversions.claim(an_id(number), owner, LEASE, tuple(State))
@@ -40,23 +41,21 @@ def claimed(ledger: SqlLedger, owner: str = "a", number: int = 1) -> Conversion:
     return conversion
 
 
-def prepare(ledger: SqlLedger, conversion: Conversion, number: int = 1, **changes: Any) -> tuple[Attempt, Operation]:
+def prepare(ledger: AnyLedger, conversion: Conversion, number: int = 1, **changes: Any) -> tuple[Attempt, Operation]:
     attempt = an_attempt(conversion, number, **changes)
     with ledger.begin() as work:
         return work.attempts.prepare(conversion, attempt, an_operation(attempt, fence=conversion.fence))
 
 
-def everything(ledger: SqlLedger) -> list[Any]:
+def everything(ledger: AnyLedger) -> list[Any]:
     """All rows of attempts and operations."""
-    with ledger.engine.connect() as connection:
-        rows = [tuple(row) for table in (attempts, operations) for row in connection.execute(sa.select(table))]
-    return sorted(rows, key=str)
+    return all_rows(ledger, attempts, operations)
 
 
 # --- One open attempt ------------------------------------------------------------------------------------------------
 
 
-def test_a_second_open_attempt_is_barred(ledger: SqlLedger) -> None:
+def test_a_second_open_attempt_is_barred(ledger: AnyLedger) -> None:
     conversion = claimed(ledger)
     prepare(ledger, conversion)
     before = everything(ledger)
@@ -68,22 +67,22 @@ def test_a_second_open_attempt_is_barred(ledger: SqlLedger) -> None:
 @pytest.mark.parametrize("second", OPEN_ATTEMPT)
 @pytest.mark.parametrize("first", OPEN_ATTEMPT)
 def test_the_database_itself_bars_two_open_attempts(
-    ledger: SqlLedger, first: AttemptState, second: AttemptState
+    sql_ledger: SqlLedger, first: AttemptState, second: AttemptState
 ) -> None:
-    conversion = claimed(ledger)
-    with ledger.engine.begin() as connection:
+    conversion = claimed(sql_ledger)
+    with sql_ledger.engine.begin() as connection:
         connection.execute(attempts.insert(), [raw_attempt(conversion.id, 1, first)])
-    with pytest.raises(sa.exc.IntegrityError), ledger.engine.begin() as connection:
+    with pytest.raises(sa.exc.IntegrityError), sql_ledger.engine.begin() as connection:
         connection.execute(attempts.insert(), [raw_attempt(conversion.id, 2, second)])
 
 
 @pytest.mark.parametrize("first", [AttemptState.NOT_EXECUTED, AttemptState.REFUNDED])
-def test_the_database_allows_another_attempt_after_a_closed_one(ledger: SqlLedger, first: AttemptState) -> None:
-    conversion = claimed(ledger)
-    with ledger.engine.begin() as connection:
+def test_the_database_allows_another_attempt_after_a_closed_one(sql_ledger: SqlLedger, first: AttemptState) -> None:
+    conversion = claimed(sql_ledger)
+    with sql_ledger.engine.begin() as connection:
         rows = [raw_attempt(conversion.id, 1, first), raw_attempt(conversion.id, 2, AttemptState.PREPARED)]
         connection.execute(attempts.insert(), rows)
-    with pytest.raises(sa.exc.IntegrityError), ledger.engine.begin() as connection:
+    with pytest.raises(sa.exc.IntegrityError), sql_ledger.engine.begin() as connection:
         connection.execute(attempts.update().where(attempts.c.number == 1).values(state=AttemptState.EXECUTED))
 
 
@@ -92,13 +91,13 @@ def raw_attempt(conversion_id: str, number: int, state: AttemptState) -> dict[st
     return {name: getattr(attempt, name) for name in Attempt.__dataclass_fields__ if name != "id"}
 
 
-def test_other_conversions_have_attempts_of_their_own(ledger: SqlLedger) -> None:
+def test_other_conversions_have_attempts_of_their_own(ledger: AnyLedger) -> None:
     for number in (1, 2):
         prepare(ledger, claimed(ledger, number=number))
     assert len(everything(ledger)) == 4
 
 
-def test_a_number_and_a_key_are_used_once(ledger: SqlLedger) -> None:
+def test_a_number_and_a_key_are_used_once(ledger: AnyLedger) -> None:
     conversion = claimed(ledger)
     attempt, operation = prepare(ledger, conversion)
     with ledger.begin() as work:
@@ -150,7 +149,7 @@ NEEDS_LEASE = ("prepare", "prepare_step", "count_send")
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_an_old_fence_changes_nothing(ledger: SqlLedger, clock: HandClock, name: str) -> None:
+def test_an_old_fence_changes_nothing(ledger: AnyLedger, clock: HandClock, name: str) -> None:
     conversion = claimed(ledger)
     attempt, operation = prepare(ledger, conversion)
     clock.forward(31)
@@ -164,7 +163,7 @@ def test_an_old_fence_changes_nothing(ledger: SqlLedger, clock: HandClock, name:
 
 @pytest.mark.parametrize("name", WRITES)
 def test_what_will_be_sent_needs_a_lease_and_what_is_known_does_not(
-    ledger: SqlLedger, clock: HandClock, name: str
+    ledger: AnyLedger, clock: HandClock, name: str
 ) -> None:
     conversion = claimed(ledger)
     attempt, operation = prepare(ledger, conversion)
@@ -181,7 +180,7 @@ def test_what_will_be_sent_needs_a_lease_and_what_is_known_does_not(
 
 
 @pytest.mark.parametrize("name", NEEDS_LEASE)
-def test_a_released_claim_prepares_nothing(ledger: SqlLedger, name: str) -> None:
+def test_a_released_claim_prepares_nothing(ledger: AnyLedger, name: str) -> None:
     conversion = claimed(ledger)
     attempt, operation = prepare(ledger, conversion)
     with ledger.begin() as work:
@@ -194,7 +193,7 @@ def test_a_released_claim_prepares_nothing(ledger: SqlLedger, name: str) -> None
 
 
 @pytest.mark.parametrize("outcome", [OperationState.EXECUTED, OperationState.NOT_EXECUTED])
-def test_an_outcome_is_recorded_once(ledger: SqlLedger, outcome: OperationState) -> None:
+def test_an_outcome_is_recorded_once(ledger: AnyLedger, outcome: OperationState) -> None:
     conversion = claimed(ledger)
     attempt, operation = prepare(ledger, conversion)
     with ledger.begin() as work:
@@ -209,7 +208,7 @@ def test_an_outcome_is_recorded_once(ledger: SqlLedger, outcome: OperationState)
         assert work.attempts.operations(attempt.id) == [kept]
 
 
-def test_recording_without_an_error_keeps_what_was_noted(ledger: SqlLedger) -> None:
+def test_recording_without_an_error_keeps_what_was_noted(ledger: AnyLedger) -> None:
     conversion = claimed(ledger)
     attempt, operation = prepare(ledger, conversion)
     with ledger.begin() as work:
@@ -219,7 +218,7 @@ def test_recording_without_an_error_keeps_what_was_noted(ledger: SqlLedger) -> N
     assert (kept.error, kept.absences) == ("the answer was lost", 2)
 
 
-def test_a_note_changes_no_state(ledger: SqlLedger) -> None:
+def test_a_note_changes_no_state(ledger: AnyLedger) -> None:
     conversion = claimed(ledger)
     attempt, operation = prepare(ledger, conversion)
     with ledger.begin() as work:
@@ -252,7 +251,7 @@ def test_of_two_who_record_at_once_one_does(engine: Engine) -> None:
 # --- Counting sends --------------------------------------------------------------------------------------------------
 
 
-def test_a_send_is_counted_with_its_new_bound_and_its_owner(ledger: SqlLedger, clock: HandClock) -> None:
+def test_a_send_is_counted_with_its_new_bound_and_its_owner(ledger: AnyLedger, clock: HandClock) -> None:
     conversion = claimed(ledger)
     attempt, operation = prepare(ledger, conversion)
     clock.forward(31)
@@ -267,7 +266,7 @@ def test_a_send_is_counted_with_its_new_bound_and_its_owner(ledger: SqlLedger, c
 
 
 @pytest.mark.parametrize("outcome", [OperationState.EXECUTED, OperationState.NOT_EXECUTED])
-def test_nothing_is_sent_again_after_its_outcome_is_known(ledger: SqlLedger, outcome: OperationState) -> None:
+def test_nothing_is_sent_again_after_its_outcome_is_known(ledger: AnyLedger, outcome: OperationState) -> None:
     conversion = claimed(ledger)
     _, operation = prepare(ledger, conversion)
     with ledger.begin() as work:
@@ -292,13 +291,12 @@ def test_sends_counted_at_once_are_all_counted(engine: Engine) -> None:
 # --- Moving an attempt -----------------------------------------------------------------------------------------------
 
 
-def test_every_move_of_an_attempt_is_as_the_table_says(ledger: SqlLedger) -> None:
+def test_every_move_of_an_attempt_is_as_the_table_says(ledger: AnyLedger) -> None:
     conversion = claimed(ledger)
     attempt, _ = prepare(ledger, conversion)
     for one in AttemptState:
         for other in AttemptState:
-            with ledger.engine.begin() as connection:
-                connection.execute(attempts.update().values(state=one))
+            put_past_all_rules(ledger, attempts, state=one)
             seen = replace(attempt, state=one)
             if other in ATTEMPT_TRANSITIONS[one] or other is one:
                 with ledger.begin() as work:
@@ -308,7 +306,7 @@ def test_every_move_of_an_attempt_is_as_the_table_says(ledger: SqlLedger) -> Non
                     work.attempts.move(conversion, seen, other)
 
 
-def test_an_attempt_that_somebody_changed_is_not_moved(ledger: SqlLedger) -> None:
+def test_an_attempt_that_somebody_changed_is_not_moved(ledger: AnyLedger) -> None:
     conversion = claimed(ledger)
     attempt, _ = prepare(ledger, conversion)
     with ledger.begin() as work:
@@ -319,7 +317,7 @@ def test_an_attempt_that_somebody_changed_is_not_moved(ledger: SqlLedger) -> Non
     assert everything(ledger) == before
 
 
-def test_a_move_of_an_attempt_keeps_what_the_service_named(ledger: SqlLedger) -> None:
+def test_a_move_of_an_attempt_keeps_what_the_service_named(ledger: AnyLedger) -> None:
     from decimal import Decimal
 
     conversion = claimed(ledger)
@@ -336,7 +334,7 @@ def test_a_move_of_an_attempt_keeps_what_the_service_named(ledger: SqlLedger) ->
     assert {name: getattr(moved, name) for name in named} == named
 
 
-def test_the_database_itself_bars_one_transaction_from_refunding_two_attempts(ledger: SqlLedger) -> None:
+def test_the_database_itself_bars_one_transaction_from_refunding_two_attempts(sql_ledger: SqlLedger) -> None:
     both = [claimed(ledger, number=number) for number in (1, 2)]
     kept = [prepare(ledger, conversion)[0] for conversion in both]
     with ledger.engine.begin() as connection:
@@ -347,7 +345,7 @@ def test_the_database_itself_bars_one_transaction_from_refunding_two_attempts(le
         work.attempts.move(both[1], executed, AttemptState.REFUNDED, refund_txid="back")
 
 
-def test_steps_come_in_their_order(ledger: SqlLedger) -> None:
+def test_steps_come_in_their_order(ledger: AnyLedger) -> None:
     conversion = claimed(ledger)
     attempt, _ = prepare(ledger, conversion)
     with ledger.begin() as work:
@@ -359,7 +357,7 @@ def test_steps_come_in_their_order(ledger: SqlLedger) -> None:
 
 
 @pytest.mark.parametrize("first", list(OperationState))
-def test_a_step_is_taken_again_only_after_it_is_proven_not_executed(ledger: SqlLedger, first: OperationState) -> None:
+def test_a_step_is_taken_again_only_after_it_is_proven_not_executed(ledger: AnyLedger, first: OperationState) -> None:
     conversion = claimed(ledger)
     attempt, _ = prepare(ledger, conversion)
     with ledger.begin() as work:
@@ -380,17 +378,17 @@ def test_a_step_is_taken_again_only_after_it_is_proven_not_executed(ledger: SqlL
 @pytest.mark.parametrize("second", [OperationState.PREPARED, OperationState.EXECUTED])
 @pytest.mark.parametrize("first", [OperationState.PREPARED, OperationState.EXECUTED])
 def test_the_database_itself_bars_a_step_from_being_taken_twice(
-    ledger: SqlLedger, first: OperationState, second: OperationState
+    sql_ledger: SqlLedger, first: OperationState, second: OperationState
 ) -> None:
-    conversion = claimed(ledger)
-    attempt, _ = prepare(ledger, conversion)
+    conversion = claimed(sql_ledger)
+    attempt, _ = prepare(sql_ledger, conversion)
     names = [name for name in Operation.__dataclass_fields__ if name != "id"]
     steps = [an_operation(attempt, OperationKind.WITHDRAWAL, n, state=s) for n, s in ((2, first), (3, second))]
-    with pytest.raises(sa.exc.IntegrityError), ledger.engine.begin() as connection:
+    with pytest.raises(sa.exc.IntegrityError), sql_ledger.engine.begin() as connection:
         connection.execute(operations.insert(), [{name: getattr(one, name) for name in names} for one in steps])
 
 
-def test_an_exception_after_a_write_leaves_nothing(ledger: SqlLedger) -> None:
+def test_an_exception_after_a_write_leaves_nothing(ledger: AnyLedger) -> None:
     conversion = claimed(ledger)
     before = everything(ledger)
     attempt = an_attempt(conversion)
@@ -406,7 +404,7 @@ def test_an_exception_after_a_write_leaves_nothing(ledger: SqlLedger) -> None:
     prepare(ledger, conversion)
 
 
-def test_what_was_never_sent_is_recorded_by_its_only_sender_whoever_owns_the_conversion(ledger: SqlLedger) -> None:
+def test_what_was_never_sent_is_recorded_by_its_only_sender_whoever_owns_the_conversion(ledger: AnyLedger) -> None:
     mine = claimed(ledger)
     _, operation = prepare(ledger, mine)
     with ledger.begin() as work:
@@ -418,7 +416,7 @@ def test_what_was_never_sent_is_recorded_by_its_only_sender_whoever_owns_the_con
     assert (kept.state, kept.error) == (OperationState.NOT_EXECUTED, "nothing left us")
 
 
-def test_what_was_sent_twice_is_not_called_unsent(ledger: SqlLedger) -> None:
+def test_what_was_sent_twice_is_not_called_unsent(ledger: AnyLedger) -> None:
     mine = claimed(ledger)
     _, operation = prepare(ledger, mine)
     with ledger.begin() as work:

@@ -17,17 +17,18 @@ from converter.ledger.tables import conversions
 from converter.ports import Work
 from tests.builders import START, a_request, an_id, seconds
 from tests.fakes import HandClock
+from tests.ledger.conftest import AnyLedger, put_past_all_rules
 
 LEASE = seconds(30)
 ANY = tuple(State)
 
 
-def received(ledger: SqlLedger, number: int = 1) -> str:
+def received(ledger: AnyLedger, number: int = 1) -> str:
     with ledger.begin() as work:
         return work.conversions.add(an_id(number), a_request(), work.now()).id
 
 
-def claim(ledger: SqlLedger, owner: str = "a", states: tuple[State, ...] = ANY, number: int = 1) -> Conversion | None:
+def claim(ledger: AnyLedger, owner: str = "a", states: tuple[State, ...] = ANY, number: int = 1) -> Conversion | None:
     with ledger.begin() as work:
         return work.conversions.claim(an_id(number), owner, LEASE, states)
 
@@ -37,18 +38,17 @@ def sure(conversion: Conversion | None) -> Conversion:
     return conversion
 
 
-def kept(ledger: SqlLedger) -> Conversion:
+def kept(ledger: AnyLedger) -> Conversion:
     with ledger.begin() as work:
         return work.conversions.get(an_id())
 
 
-def put(ledger: SqlLedger, state: State) -> None:
+def put(ledger: AnyLedger, state: State) -> None:
     """Set a state past all rules."""
-    with ledger.engine.begin() as connection:
-        connection.execute(conversions.update().values(state=state, owner=None, lease_until=None))
+    put_past_all_rules(ledger, conversions, state=state, owner=None, lease_until=None)
 
 
-def test_a_claim_names_its_owner_and_lasts_as_long_as_the_lease(ledger: SqlLedger, clock: HandClock) -> None:
+def test_a_claim_names_its_owner_and_lasts_as_long_as_the_lease(ledger: AnyLedger, clock: HandClock) -> None:
     received(ledger)
     claimed = sure(claim(ledger))
     assert (claimed.owner, claimed.fence, claimed.state) == ("a", 1, State.RECEIVED)
@@ -57,7 +57,7 @@ def test_a_claim_names_its_owner_and_lasts_as_long_as_the_lease(ledger: SqlLedge
     assert kept(ledger) == claimed
 
 
-def test_a_held_conversion_is_not_claimed_again_not_even_by_its_owner(ledger: SqlLedger) -> None:
+def test_a_held_conversion_is_not_claimed_again_not_even_by_its_owner(ledger: AnyLedger) -> None:
     received(ledger)
     sure(claim(ledger))
     before = kept(ledger)
@@ -66,14 +66,14 @@ def test_a_held_conversion_is_not_claimed_again_not_even_by_its_owner(ledger: Sq
     assert kept(ledger) == before
 
 
-def test_only_asked_for_states_are_claimed(ledger: SqlLedger) -> None:
+def test_only_asked_for_states_are_claimed(ledger: AnyLedger) -> None:
     received(ledger)
     assert claim(ledger, states=(State.WAITING, State.QUOTING)) is None
     assert claim(ledger, states=()) is None
     assert sure(claim(ledger, states=(State.RECEIVED,))).fence == 1
 
 
-def test_nobody_can_be_claimed(ledger: SqlLedger) -> None:
+def test_nobody_can_be_claimed(ledger: AnyLedger) -> None:
     assert claim(ledger) is None
 
 
@@ -96,7 +96,7 @@ def test_of_many_who_claim_at_once_one_wins(engine: Engine, threads: int) -> Non
         put(ledger, State.RECEIVED)
 
 
-def test_the_fence_grows_with_every_claim_and_never_falls(ledger: SqlLedger, clock: HandClock) -> None:
+def test_the_fence_grows_with_every_claim_and_never_falls(ledger: AnyLedger, clock: HandClock) -> None:
     received(ledger)
     fences = []
     for _ in range(4):
@@ -108,7 +108,7 @@ def test_the_fence_grows_with_every_claim_and_never_falls(ledger: SqlLedger, clo
         assert work.conversions.move(conversion, State.WAITING).fence == 5
 
 
-def test_a_lease_that_ran_out_may_be_taken_over(ledger: SqlLedger, clock: HandClock) -> None:
+def test_a_lease_that_ran_out_may_be_taken_over(ledger: AnyLedger, clock: HandClock) -> None:
     received(ledger)
     sure(claim(ledger))
     clock.forward(29.9)
@@ -118,7 +118,7 @@ def test_a_lease_that_ran_out_may_be_taken_over(ledger: SqlLedger, clock: HandCl
     assert (taken.owner, taken.fence) == ("b", 2)
 
 
-def test_holding_prolongs_a_lease(ledger: SqlLedger, clock: HandClock) -> None:
+def test_holding_prolongs_a_lease(ledger: AnyLedger, clock: HandClock) -> None:
     received(ledger)
     claimed = sure(claim(ledger))
     clock.forward(29)
@@ -128,7 +128,7 @@ def test_holding_prolongs_a_lease(ledger: SqlLedger, clock: HandClock) -> None:
     assert claim(ledger, "b") is None
 
 
-def test_a_lease_that_ran_out_cannot_be_held_any_more(ledger: SqlLedger, clock: HandClock) -> None:
+def test_a_lease_that_ran_out_cannot_be_held_any_more(ledger: AnyLedger, clock: HandClock) -> None:
     received(ledger)
     claimed = sure(claim(ledger))
     clock.forward(31)
@@ -145,7 +145,7 @@ WRITES: dict[str, Callable[[Work, Conversion], Any]] = {
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_an_old_fence_changes_nothing(ledger: SqlLedger, clock: HandClock, write: str) -> None:
+def test_an_old_fence_changes_nothing(ledger: AnyLedger, clock: HandClock, write: str) -> None:
     received(ledger)
     old = sure(claim(ledger, "a"))
     clock.forward(31)
@@ -156,7 +156,7 @@ def test_an_old_fence_changes_nothing(ledger: SqlLedger, clock: HandClock, write
     assert kept(ledger) == before
 
 
-def test_a_move_after_the_lease_is_kept_if_nobody_took_over(ledger: SqlLedger, clock: HandClock) -> None:
+def test_a_move_after_the_lease_is_kept_if_nobody_took_over(ledger: AnyLedger, clock: HandClock) -> None:
     received(ledger)
     claimed = sure(claim(ledger))
     clock.forward(3600)
@@ -164,7 +164,7 @@ def test_a_move_after_the_lease_is_kept_if_nobody_took_over(ledger: SqlLedger, c
         assert work.conversions.move(claimed, State.QUOTING).state is State.QUOTING
 
 
-def test_a_move_from_a_state_that_has_changed_since_is_lost(ledger: SqlLedger) -> None:
+def test_a_move_from_a_state_that_has_changed_since_is_lost(ledger: AnyLedger) -> None:
     received(ledger)
     claimed = sure(claim(ledger))
     with ledger.begin() as work:
@@ -175,7 +175,7 @@ def test_a_move_from_a_state_that_has_changed_since_is_lost(ledger: SqlLedger) -
     assert kept(ledger) == before
 
 
-def test_a_move_gives_the_claim_up_unless_told_otherwise(ledger: SqlLedger) -> None:
+def test_a_move_gives_the_claim_up_unless_told_otherwise(ledger: AnyLedger) -> None:
     received(ledger)
     with ledger.begin() as work:
         claimed = sure(work.conversions.claim(an_id(), "a", LEASE, ANY))
@@ -185,7 +185,7 @@ def test_a_move_gives_the_claim_up_unless_told_otherwise(ledger: SqlLedger) -> N
         assert (freed.owner, freed.lease_until) == (None, None)
 
 
-def test_the_state_has_a_beginning_that_staying_in_it_does_not_change(ledger: SqlLedger, clock: HandClock) -> None:
+def test_the_state_has_a_beginning_that_staying_in_it_does_not_change(ledger: AnyLedger, clock: HandClock) -> None:
     received(ledger)
     first = sure(claim(ledger))
     clock.forward(5)
@@ -199,7 +199,7 @@ def test_the_state_has_a_beginning_that_staying_in_it_does_not_change(ledger: Sq
     assert again.updated_at > waiting.updated_at
 
 
-def test_a_move_may_change_what_the_port_names(ledger: SqlLedger) -> None:
+def test_a_move_may_change_what_the_port_names(ledger: AnyLedger) -> None:
     from decimal import Decimal
 
     received(ledger)
@@ -223,7 +223,7 @@ def test_a_move_may_change_what_the_port_names(ledger: SqlLedger) -> None:
 
 @pytest.mark.parametrize("state", [state for state in State if state.is_terminal])
 def test_the_end_frees_the_conversion_and_takes_it_out_of_the_sweep(
-    ledger: SqlLedger, clock: HandClock, state: State
+    ledger: AnyLedger, clock: HandClock, state: State
 ) -> None:
     received(ledger)
     put(ledger, State.EXECUTING if state is State.COMPLETED else State.QUOTING)
@@ -240,7 +240,7 @@ def test_the_end_frees_the_conversion_and_takes_it_out_of_the_sweep(
 MOVES = [(one, other) for one in State for other in State]
 
 
-def test_every_move_is_as_the_table_says(ledger: SqlLedger) -> None:
+def test_every_move_is_as_the_table_says(ledger: AnyLedger) -> None:
     """All 121 pairs; a refused move leaves the row as it was, and terminal never changes."""
     received(ledger)
     for one, other in MOVES:
@@ -262,7 +262,7 @@ def test_every_move_is_as_the_table_says(ledger: SqlLedger) -> None:
 # --- What is due -----------------------------------------------------------------------------------------------------
 
 
-def test_what_is_due_comes_oldest_first_and_bounded(ledger: SqlLedger, clock: HandClock) -> None:
+def test_what_is_due_comes_oldest_first_and_bounded(ledger: AnyLedger, clock: HandClock) -> None:
     with ledger.begin() as work:
         for number, offset in enumerate([30, 10, 20, 500, 40], start=1):
             work.conversions.add(an_id(number), a_request(), START + seconds(offset))
@@ -272,7 +272,7 @@ def test_what_is_due_comes_oldest_first_and_bounded(ledger: SqlLedger, clock: Ha
         assert [one.id for one in work.conversions.due(2)] == [an_id(2), an_id(3)]
 
 
-def test_what_somebody_holds_is_not_due(ledger: SqlLedger, clock: HandClock) -> None:
+def test_what_somebody_holds_is_not_due(ledger: AnyLedger, clock: HandClock) -> None:
     received(ledger)
     sure(claim(ledger))
     clock.forward(1)
@@ -283,7 +283,7 @@ def test_what_somebody_holds_is_not_due(ledger: SqlLedger, clock: HandClock) -> 
         assert len(work.conversions.due(10)) == 1
 
 
-def test_postponing_holds_only_for_what_was_seen(ledger: SqlLedger) -> None:
+def test_postponing_holds_only_for_what_was_seen(ledger: AnyLedger) -> None:
     received(ledger)
     seen = kept(ledger)
     later = START + seconds(60)
@@ -293,7 +293,7 @@ def test_postponing_holds_only_for_what_was_seen(ledger: SqlLedger) -> None:
     assert kept(ledger).due_at == later
 
 
-def test_postponing_does_not_undo_what_an_owner_decided(ledger: SqlLedger) -> None:
+def test_postponing_does_not_undo_what_an_owner_decided(ledger: AnyLedger) -> None:
     received(ledger)
     seen = kept(ledger)
     sure(claim(ledger))

@@ -35,13 +35,14 @@ from tests.builders import (
     seconds,
 )
 from tests.fakes import Crash, HandClock
+from tests.ledger.conftest import AnyLedger, put_past_all_rules
 from tests.ledger.processes import run_at_once
 
 NAME = "breaker:alpha:quote"
 THREADS = 8
 
 
-def enter(ledger: SqlLedger, state: str = OPEN, name: str = NAME, **changes: Any) -> bool:
+def enter(ledger: AnyLedger, state: str = OPEN, name: str = NAME, **changes: Any) -> bool:
     """Enter a condition, and tell it as a caller would."""
     with ledger.begin() as work:
         entered = work.conditions.enter(name, state, **{"normal": CLOSED, **changes})
@@ -50,14 +51,14 @@ def enter(ledger: SqlLedger, state: str = OPEN, name: str = NAME, **changes: Any
         return entered
 
 
-def condition(ledger: SqlLedger, name: str = NAME) -> Condition:
+def condition(ledger: AnyLedger, name: str = NAME) -> Condition:
     with ledger.begin() as work:
         found = work.conditions.get(name)
     assert found is not None
     return found
 
 
-def told(ledger: SqlLedger) -> list[str]:
+def told(ledger: AnyLedger) -> list[str]:
     with ledger.begin() as work:
         return [event.payload["state"] for event in work.outbox.after(0, 1000)]
 
@@ -77,25 +78,25 @@ def all_at_once(run: Callable[[int], Any], threads: int = THREADS) -> list[Any]:
 # --- Conditions ------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_never_met_has_no_condition(ledger: SqlLedger) -> None:
+def test_what_was_never_met_has_no_condition(ledger: AnyLedger) -> None:
     with ledger.begin() as work:
         assert work.conditions.get(NAME) is None
         assert work.conditions.of("breaker:") == {}
 
 
-def test_a_condition_is_entered_once_and_left_once(ledger: SqlLedger) -> None:
+def test_a_condition_is_entered_once_and_left_once(ledger: AnyLedger) -> None:
     steps = [enter(ledger, state) for state in (OPEN, OPEN, CLOSED, CLOSED, OPEN)]
     assert steps == [True, False, True, False, True]
     assert told(ledger) == [OPEN, CLOSED, OPEN]
 
 
-def test_what_is_normal_is_not_entered_when_nothing_was_known(ledger: SqlLedger) -> None:
+def test_what_is_normal_is_not_entered_when_nothing_was_known(ledger: AnyLedger) -> None:
     assert not enter(ledger, CLOSED)
     assert condition(ledger).state == CLOSED
     assert enter(ledger, OPEN)
 
 
-def test_a_condition_knows_since_when_and_when_it_was_last_met(ledger: SqlLedger, clock: HandClock) -> None:
+def test_a_condition_knows_since_when_and_when_it_was_last_met(ledger: AnyLedger, clock: HandClock) -> None:
     enter(ledger, OPEN, detail="down")
     first = condition(ledger)
     assert (first.state, first.detail) == (OPEN, "down")
@@ -113,7 +114,7 @@ def test_a_condition_knows_since_when_and_when_it_was_last_met(ledger: SqlLedger
     assert left.since - met.seen_at >= seconds(30)
 
 
-def test_a_condition_whose_event_was_not_written_was_not_entered(ledger: SqlLedger) -> None:
+def test_a_condition_whose_event_was_not_written_was_not_entered(ledger: AnyLedger) -> None:
     def enter_and_die() -> None:
         with ledger.begin() as work:
             assert work.conditions.enter(NAME, OPEN, normal=CLOSED)
@@ -125,7 +126,7 @@ def test_a_condition_whose_event_was_not_written_was_not_entered(ledger: SqlLedg
     assert enter(ledger), "the next one tells it"
 
 
-def test_conditions_are_found_by_the_beginning_of_their_names(ledger: SqlLedger) -> None:
+def test_conditions_are_found_by_the_beginning_of_their_names(ledger: AnyLedger) -> None:
     for name in ("breaker:a_b:quote", "breaker:a_b:execute", "breaker:axb:quote", "breaker:a%:quote", "tier:ETH-BTC"):
         enter(ledger, name=name)
     with ledger.begin() as work:
@@ -172,7 +173,7 @@ def test_one_of_several_processes_tells_each_condition(engine: Engine) -> None:
 SEATS = [{"service": "alpha", "tier": 1, "weight": "0.4", "eligible": True}, {"service": "béta", "tier": 2}]
 
 
-def test_a_round_keeps_who_was_eligible_and_later_what_was_judged(ledger: SqlLedger, clock: HandClock) -> None:
+def test_a_round_keeps_who_was_eligible_and_later_what_was_judged(ledger: AnyLedger, clock: HandClock) -> None:
     with ledger.begin() as work:
         work.conversions.add(an_id(), a_request(), START)
         work.rounds.open(an_id(), 1, SEATS)
@@ -188,7 +189,7 @@ def test_a_round_keeps_who_was_eligible_and_later_what_was_judged(ledger: SqlLed
     assert judged.judged_at - judged.opened_at >= seconds(5)
 
 
-def test_rounds_come_first_to_last_and_those_of_others_are_apart(ledger: SqlLedger) -> None:
+def test_rounds_come_first_to_last_and_those_of_others_are_apart(ledger: AnyLedger) -> None:
     with ledger.begin() as work:
         for number in (1, 2):
             work.conversions.add(an_id(number), a_request(), START)
@@ -205,7 +206,7 @@ def test_rounds_come_first_to_last_and_those_of_others_are_apart(ledger: SqlLedg
 # --- Memory ----------------------------------------------------------------------------------------------------------
 
 
-def test_kept_rates_are_replaced_by_name_and_others_stay(ledger: SqlLedger) -> None:
+def test_kept_rates_are_replaced_by_name_and_others_stay(ledger: AnyLedger) -> None:
     later = START + timedelta(minutes=1, microseconds=7)
     with ledger.begin() as work:
         assert work.memory.rates() == []
@@ -231,7 +232,7 @@ def test_processes_that_keep_rates_at_once_do_not_hinder_each_other(engine: Engi
     assert len(set(kept.values())) == 1, "each keeps all of its rows or none"
 
 
-def test_a_check_is_kept_with_its_failures_in_a_row(ledger: SqlLedger) -> None:
+def test_a_check_is_kept_with_its_failures_in_a_row(ledger: AnyLedger) -> None:
     found = []
     for number, error in enumerate(("", "down", "down", "", "slow")):
         with ledger.begin() as work:
@@ -246,7 +247,7 @@ def test_a_check_is_kept_with_its_failures_in_a_row(ledger: SqlLedger) -> None:
 # --- What is under way -----------------------------------------------------------------------------------------------
 
 
-def attempted(ledger: SqlLedger, number: int, service_id: str = "alpha", **changes: Any) -> Attempt:
+def attempted(ledger: AnyLedger, number: int, service_id: str = "alpha", **changes: Any) -> Attempt:
     """A conversion with an attempt prepared there."""
     with ledger.begin() as work:
         work.conversions.add(an_id(number), a_request(**changes), START)
@@ -256,18 +257,17 @@ def attempted(ledger: SqlLedger, number: int, service_id: str = "alpha", **chang
         return work.attempts.prepare(conversion, attempt, an_operation(attempt, fence=conversion.fence))[0]
 
 
-def put(ledger: SqlLedger, attempt: Attempt, state: AttemptState) -> None:
+def put(ledger: AnyLedger, state: AttemptState) -> None:
     """Set a state past all rules."""
-    with ledger.engine.begin() as connection:
-        connection.execute(attempts.update().where(attempts.c.id == attempt.id).values(state=state))
+    put_past_all_rules(ledger, attempts, state=state)
 
 
-def under_way(ledger: SqlLedger, *, serialised: bool = False) -> list[UnderWay]:
+def under_way(ledger: AnyLedger, *, serialised: bool = False) -> list[UnderWay]:
     with ledger.begin() as work:
         return sorted(work.exposure.under_way(serialised=serialised), key=str)
 
 
-def test_an_open_attempt_is_under_way_with_its_pair_and_amount(ledger: SqlLedger) -> None:
+def test_an_open_attempt_is_under_way_with_its_pair_and_amount(ledger: AnyLedger) -> None:
     assert under_way(ledger) == []
     attempted(ledger, 1)
     usdt, lightning = asset("USDT", "TRX"), asset("BTC", "LIGHTNING")
@@ -291,14 +291,16 @@ def test_an_open_attempt_is_under_way_with_its_pair_and_amount(ledger: SqlLedger
     ],
 )
 def test_an_attempt_is_open_until_it_is_settled_or_proven_not_executed(
-    ledger: SqlLedger, state: AttemptState, counted: bool | None
+    ledger: AnyLedger, state: AttemptState, counted: bool | None
 ) -> None:
-    put(ledger, attempted(ledger, 1), state)
+    attempted(ledger, 1)
+    put(ledger, state)
     assert [one.is_open for one in under_way(ledger)] == ([] if counted is None else [counted])
 
 
-def test_what_is_settled_counts_for_a_day_and_what_is_open_for_ever(ledger: SqlLedger, clock: HandClock) -> None:
-    put(ledger, attempted(ledger, 1), AttemptState.SETTLED)
+def test_what_is_settled_counts_for_a_day_and_what_is_open_for_ever(ledger: AnyLedger, clock: HandClock) -> None:
+    attempted(ledger, 1)
+    put(ledger, AttemptState.SETTLED)
     attempted(ledger, 2)
     began = clock.time
     clock.reach(began + timedelta(days=1) - seconds(1))
@@ -338,7 +340,7 @@ def test_a_cap_holds_exactly_among_attempts_that_begin_at_once(engine: Engine, r
     assert all(one == f"exposure cap: at most {allowed} ETH under way at this service" for one in objections if one)
 
 
-def test_those_that_may_be_attempted_at_a_service_now_are_found(ledger: SqlLedger, clock: HandClock) -> None:
+def test_those_that_may_be_attempted_at_a_service_now_are_found(ledger: AnyLedger, clock: HandClock) -> None:
     """Chosen from, with an offer of it that is still good, of these coins, and not attempted at this moment."""
     with ledger.begin() as work:
         for number in range(1, 8):

@@ -12,15 +12,16 @@ from converter.domain.events import Event
 from converter.ledger.repository import SqlLedger
 from tests.builders import START, a_request, an_id
 from tests.fakes import HandClock
+from tests.ledger.conftest import AnyLedger
 
 
-def tell(ledger: SqlLedger, *names: str) -> None:
+def tell(ledger: AnyLedger, *names: str) -> None:
     with ledger.begin() as work:
         for name in names:
             work.outbox.add(Event(name))
 
 
-def test_events_come_back_in_the_order_of_their_telling(ledger: SqlLedger) -> None:
+def test_events_come_back_in_the_order_of_their_telling(ledger: AnyLedger) -> None:
     tell(ledger, "a", "b")
     tell(ledger, "c")
     with ledger.begin() as work:
@@ -33,13 +34,13 @@ def test_events_come_back_in_the_order_of_their_telling(ledger: SqlLedger) -> No
         assert work.outbox.last() == told[-1].sequence
 
 
-def test_an_empty_outbox_ends_at_zero(ledger: SqlLedger) -> None:
+def test_an_empty_outbox_ends_at_zero(ledger: AnyLedger) -> None:
     with ledger.begin() as work:
         assert work.outbox.last() == 0
         assert work.outbox.after(0) == []
 
 
-def test_an_event_comes_back_whole(ledger: SqlLedger, clock: HandClock) -> None:
+def test_an_event_comes_back_whole(ledger: AnyLedger, clock: HandClock) -> None:
     payload = {
         "serviceId": "ü",
         "failures": 3,
@@ -57,7 +58,7 @@ def test_an_event_comes_back_whole(ledger: SqlLedger, clock: HandClock) -> None:
     assert (event.at - START).total_seconds() < 1
 
 
-def test_what_was_rolled_back_was_never_told(ledger: SqlLedger) -> None:
+def test_what_was_rolled_back_was_never_told(ledger: AnyLedger) -> None:
     def broken() -> None:
         with ledger.begin() as work:
             work.conversions.add(an_id(1), a_request(), START)

@@ -11,10 +11,11 @@ from sqlalchemy.engine import Engine
 from converter.domain.quotes import QuoteRow
 from converter.ledger.repository import SqlLedger
 from tests.builders import START, a_quote, a_request, a_row, an_id
+from tests.ledger.conftest import AnyLedger
 
 
 @pytest.fixture
-def kept(ledger: SqlLedger) -> SqlLedger:
+def kept(ledger: AnyLedger) -> SqlLedger:
     """A ledger with two conversions."""
     with ledger.begin() as work:
         for number in (1, 2):
@@ -22,7 +23,7 @@ def kept(ledger: SqlLedger) -> SqlLedger:
     return ledger
 
 
-def add(ledger: SqlLedger, *rows: QuoteRow) -> list[int]:
+def add(ledger: AnyLedger, *rows: QuoteRow) -> list[int]:
     """The ids under which they are kept."""
     with ledger.begin() as work:
         for row in rows:

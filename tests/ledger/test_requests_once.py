@@ -13,17 +13,15 @@ from converter.domain.errors import IdempotencyConflict
 from converter.ledger.repository import SqlLedger
 from converter.ledger.tables import conversions, idempotency_keys
 from tests.builders import LIGHTNING, OTHER_BTC_ADDRESS, START, a_request, an_id
+from tests.ledger.conftest import AnyLedger, all_rows
 
 
-def counts(ledger: SqlLedger) -> tuple[int, int]:
+def counts(ledger: AnyLedger) -> tuple[int, int]:
     """Conversions and keys."""
-    with ledger.engine.connect() as connection:
-        tables = (conversions, idempotency_keys)
-        numbers = [connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one() for table in tables]
-    return numbers[0], numbers[1]
+    return len(all_rows(ledger, conversions)), len(all_rows(ledger, idempotency_keys))
 
 
-def test_the_same_request_under_the_same_key_is_the_same_conversion(ledger: SqlLedger) -> None:
+def test_the_same_request_under_the_same_key_is_the_same_conversion(ledger: AnyLedger) -> None:
     with ledger.begin() as work:
         first = work.conversions.add(an_id(1), a_request(idempotency_key="k"), START)
     with ledger.begin() as work:
@@ -32,7 +30,7 @@ def test_the_same_request_under_the_same_key_is_the_same_conversion(ledger: SqlL
     assert counts(ledger) == (1, 1)
 
 
-def test_a_repeat_tells_how_the_conversion_stands_now(ledger: SqlLedger) -> None:
+def test_a_repeat_tells_how_the_conversion_stands_now(ledger: AnyLedger) -> None:
     from converter.domain.conversions import State
     from tests.builders import seconds
 
@@ -51,7 +49,7 @@ def test_a_repeat_tells_how_the_conversion_stands_now(ledger: SqlLedger) -> None
     ids=["amount", "address", "network"],
 )
 def test_another_request_under_the_same_key_is_refused_and_nothing_is_written(
-    ledger: SqlLedger, other: dict[str, object]
+    ledger: AnyLedger, other: dict[str, object]
 ) -> None:
     with ledger.begin() as work:
         work.conversions.add(an_id(1), a_request(idempotency_key="k"), START)
@@ -62,14 +60,14 @@ def test_another_request_under_the_same_key_is_refused_and_nothing_is_written(
     assert counts(ledger) == before
 
 
-def test_requests_without_a_key_are_all_different(ledger: SqlLedger) -> None:
+def test_requests_without_a_key_are_all_different(ledger: AnyLedger) -> None:
     with ledger.begin() as work:
         for number in (1, 2):
             work.conversions.add(an_id(number), a_request(), START)
     assert counts(ledger) == (2, 0)
 
 
-def test_an_id_is_used_once(ledger: SqlLedger) -> None:
+def test_an_id_is_used_once(ledger: AnyLedger) -> None:
     with ledger.begin() as work:
         work.conversions.add(an_id(1), a_request(), START)
     with pytest.raises(sa.exc.IntegrityError), ledger.begin() as work:
@@ -77,7 +75,7 @@ def test_an_id_is_used_once(ledger: SqlLedger) -> None:
     assert counts(ledger) == (1, 0)
 
 
-def test_keys_are_compared_exactly(ledger: SqlLedger) -> None:
+def test_keys_are_compared_exactly(ledger: AnyLedger) -> None:
     with ledger.begin() as work:
         for number, key in enumerate(("k", "K", "k ", " k")):
             work.conversions.add(an_id(number), a_request(idempotency_key=key), START)
@@ -123,7 +121,7 @@ def test_two_different_requests_under_one_key_at_once_leave_one_of_them(engine: 
     assert counts(ledger) == (1, 1)
 
 
-def test_a_repeat_does_not_spoil_the_transaction_that_it_came_in(ledger: SqlLedger) -> None:
+def test_a_repeat_does_not_spoil_the_transaction_that_it_came_in(ledger: AnyLedger) -> None:
     """What else the transaction wrote is kept."""
     from converter.domain.events import Event
 

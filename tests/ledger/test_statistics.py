@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from converter.domain.conversions import AttemptState, OperationState, State
-from converter.ledger.repository import SqlLedger
 from tests.builders import START, a_request, a_row, an_attempt, an_id, an_operation, seconds
 from tests.fakes import HandClock
+from tests.ledger.conftest import AnyLedger
 
 
-def test_an_empty_ledger_counts_nothing(ledger: SqlLedger) -> None:
+def test_an_empty_ledger_counts_nothing(ledger: AnyLedger) -> None:
     with ledger.begin() as work:
         assert work.statistics() == {"services": {}, "states": {}, "failovers": 0}
 
 
-def test_what_happened_is_counted_by_service(ledger: SqlLedger, clock: HandClock) -> None:
+def test_what_happened_is_counted_by_service(ledger: AnyLedger, clock: HandClock) -> None:
     ends = [AttemptState.SETTLED, AttemptState.EXECUTED, AttemptState.NOT_EXECUTED, AttemptState.PREPARED]
     for number, end in enumerate(ends, start=1):
         with ledger.begin() as work:
@@ -49,7 +49,7 @@ def test_what_happened_is_counted_by_service(ledger: SqlLedger, clock: HandClock
     assert gamma["last_failure"] == START + seconds(9)
 
 
-def test_states_and_failovers_are_counted_over_all_conversions(ledger: SqlLedger) -> None:
+def test_states_and_failovers_are_counted_over_all_conversions(ledger: AnyLedger) -> None:
     with ledger.begin() as work:
         for number in range(5):
             work.conversions.add(an_id(number), a_request(), START)
@@ -62,7 +62,7 @@ def test_states_and_failovers_are_counted_over_all_conversions(ledger: SqlLedger
     assert told["failovers"] == 5
 
 
-def test_counts_are_whole_numbers(ledger: SqlLedger) -> None:
+def test_counts_are_whole_numbers(ledger: AnyLedger) -> None:
     with ledger.begin() as work:
         work.conversions.add(an_id(1), a_request(), START)
         work.quotes.add(a_row(an_id(1)))

@@ -29,7 +29,7 @@ from tests.builders import (
     an_operation,
     seconds,
 )
-from tests.ledger.conftest import emptied
+from tests.ledger.conftest import AnyLedger, emptied
 
 AMOUNTS = [
     "123456789.123456789012345678",
@@ -43,7 +43,7 @@ AMOUNTS = [
 
 
 @pytest.mark.parametrize("amount", AMOUNTS)
-def test_an_amount_comes_back_to_the_last_digit(ledger: SqlLedger, amount: str) -> None:
+def test_an_amount_comes_back_to_the_last_digit(ledger: AnyLedger, amount: str) -> None:
     with ledger.begin() as work:
         work.conversions.add(an_id(), a_request(amount), START)
     with ledger.begin() as work:
@@ -55,7 +55,7 @@ def test_an_amount_comes_back_to_the_last_digit(ledger: SqlLedger, amount: str) 
 @pytest.mark.parametrize(
     ("given_as", "kept_as"), [("1.500", "1.5"), ("1E+2", "100"), ("1E-8", "0.00000001"), ("0E-18", "0")]
 )
-def test_an_amount_has_one_spelling_on_every_database(ledger: SqlLedger, given_as: str, kept_as: str) -> None:
+def test_an_amount_has_one_spelling_on_every_database(ledger: AnyLedger, given_as: str, kept_as: str) -> None:
     with ledger.begin() as work:
         work.conversions.add(an_id(), a_request(given_as), START)
         assert f"{work.conversions.get(an_id()).request.amount:f}" == kept_as
@@ -63,8 +63,8 @@ def test_an_amount_has_one_spelling_on_every_database(ledger: SqlLedger, given_a
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.decimals(min_value=0, max_value=10**20 - 1, places=18))
-def test_any_amount_that_fits_comes_back_equal(ledger: SqlLedger, amount: Decimal) -> None:
-    with ledger.engine.connect() as connection:
+def test_any_amount_that_fits_comes_back_equal(sql_ledger: SqlLedger, amount: Decimal) -> None:
+    with sql_ledger.engine.connect() as connection:
         from converter.ledger.tables import Money
 
         stored = connection.execute(
@@ -73,7 +73,7 @@ def test_any_amount_that_fits_comes_back_equal(ledger: SqlLedger, amount: Decima
     assert stored == amount
 
 
-def test_a_moment_comes_back_in_utc_whatever_zone_it_was_given_in(ledger: SqlLedger) -> None:
+def test_a_moment_comes_back_in_utc_whatever_zone_it_was_given_in(ledger: AnyLedger) -> None:
     local = datetime(2026, 7, 1, 3, 30, 15, 123456, tzinfo=timezone(timedelta(hours=5, minutes=45)))
     with ledger.begin() as work:
         work.conversions.add(an_id(), a_request(), local)
@@ -85,7 +85,7 @@ def test_a_moment_comes_back_in_utc_whatever_zone_it_was_given_in(ledger: SqlLed
     assert due.isoformat() == "2026-06-30T21:45:15.123456+00:00"
 
 
-def test_a_moment_without_a_zone_is_refused(ledger: SqlLedger) -> None:
+def test_a_moment_without_a_zone_is_refused(ledger: AnyLedger) -> None:
     with pytest.raises(sa.exc.StatementError, match="without a time zone"), ledger.begin() as work:
         work.conversions.add(an_id(), a_request(), datetime(2026, 7, 1))  # noqa: DTZ001
 
@@ -101,14 +101,14 @@ def test_the_ledgers_own_clock_is_aware_and_near(engine: sa.Engine) -> None:
     assert outside >= inside
 
 
-def test_a_given_clock_goes_before_the_servers(ledger: SqlLedger) -> None:
+def test_a_given_clock_goes_before_the_servers(ledger: AnyLedger) -> None:
     assert ledger.now() - START < seconds(1)
 
 
 @pytest.mark.parametrize(
     ("to_asset", "from_asset"), [(BTC, ETH), (LIGHTNING, ETH), (ETH, BTC), (ETH, LIGHTNING)], ids=str
 )
-def test_a_request_comes_back_whole(ledger: SqlLedger, to_asset, from_asset) -> None:  # type: ignore[no-untyped-def]
+def test_a_request_comes_back_whole(ledger: AnyLedger, to_asset, from_asset) -> None:  # type: ignore[no-untyped-def]
     request = a_request(
         "0.5", from_asset=from_asset, to_asset=to_asset, idempotency_key="k-1", policy='{"auto_failover":false}'
     )
@@ -124,12 +124,12 @@ def test_a_request_comes_back_whole(ledger: SqlLedger, to_asset, from_asset) -> 
     assert kept.created_at == kept.updated_at == kept.since
 
 
-def test_an_unknown_id_is_named(ledger: SqlLedger) -> None:
+def test_an_unknown_id_is_named(ledger: AnyLedger) -> None:
     with pytest.raises(ConversionNotFound, match="cv_nobody"), ledger.begin() as work:
         work.conversions.get("cv_nobody")
 
 
-def test_a_quote_comes_back_whole(ledger: SqlLedger) -> None:
+def test_a_quote_comes_back_whole(ledger: AnyLedger) -> None:
     quote = a_quote(
         net="0.123456789012345678",
         fee="0.000000000000000001",
@@ -148,7 +148,7 @@ def test_a_quote_comes_back_whole(ledger: SqlLedger) -> None:
     assert (row.elapsed_ms, row.asked_at, row.rank, row.failed) == (17, START, None, False)
 
 
-def test_an_attempt_and_its_operation_come_back_whole(ledger: SqlLedger) -> None:
+def test_an_attempt_and_its_operation_come_back_whole(ledger: AnyLedger) -> None:
     with ledger.begin() as work:
         work.conversions.add(an_id(), a_request(), START)
         conversion = work.conversions.claim(an_id(), "a", seconds(30), (State.RECEIVED,))
@@ -174,7 +174,7 @@ ODD_TEXTS = ["ü€𝄞", "'; DROP TABLE conversions; --", 'line\nline\t"quoted"
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS, ids=[repr(text[:12]) for text in ODD_TEXTS])
-def test_any_text_of_a_service_can_be_noted(ledger: SqlLedger, text: str) -> None:
+def test_any_text_of_a_service_can_be_noted(ledger: AnyLedger, text: str) -> None:
     with ledger.begin() as work:
         work.conversions.add(an_id(), a_request(), START)
         work.quotes.add(a_row(an_id(), quote=None, error=text))
@@ -200,7 +200,7 @@ def test_texts_that_no_database_takes_are_noted_all_the_same(
         work.quotes.add(a_row(an_id(number), quote=None, error=text))
 
 
-def test_the_address_and_the_invoice_are_kept_as_they_are(ledger: SqlLedger) -> None:
+def test_the_address_and_the_invoice_are_kept_as_they_are(ledger: AnyLedger) -> None:
     invoice = "lnbc1" + "q" * 1995
     with ledger.begin() as work:
         work.conversions.add(an_id(1), a_request(address=BTC_ADDRESS), START)
@@ -209,7 +209,7 @@ def test_the_address_and_the_invoice_are_kept_as_they_are(ledger: SqlLedger) -> 
         assert work.conversions.get(an_id(2)).request.address == invoice
 
 
-def test_pages_go_from_the_newest_to_the_oldest(ledger: SqlLedger) -> None:
+def test_pages_go_from_the_newest_to_the_oldest(ledger: AnyLedger) -> None:
     with ledger.begin() as work:
         for number in (3, 1, 5, 2, 4):
             work.conversions.add(an_id(number), a_request(), START)

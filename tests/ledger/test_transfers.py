@@ -16,11 +16,12 @@ from converter.domain.transfers import Transfer
 from converter.ledger.repository import SqlLedger
 from converter.ledger.tables import transfers
 from tests.builders import ETH_ADDRESS, START, a_request, an_attempt, an_id, an_operation, seconds
+from tests.ledger.conftest import AnyLedger
 
 PLACE = ("evm:1", "0xPool", 0)
 
 
-def operation(ledger: SqlLedger, number: int = 1) -> Operation:
+def operation(ledger: AnyLedger, number: int = 1) -> Operation:
     """A prepared deposit of the n-th conversion."""
     with ledger.begin() as work:
         work.conversions.add(an_id(number), a_request(), START)
@@ -43,12 +44,12 @@ def signed(place: tuple[str, str, int] = PLACE, mark: str = ""):  # type: ignore
     return sign
 
 
-def add(ledger: SqlLedger, one: Operation, place: tuple[str, str, int] = PLACE) -> Transfer:
+def add(ledger: AnyLedger, one: Operation, place: tuple[str, str, int] = PLACE) -> Transfer:
     with ledger.begin() as work:
         return work.transfers.add(one, place, signed(place))
 
 
-def test_a_payment_comes_back_byte_for_byte(ledger: SqlLedger) -> None:
+def test_a_payment_comes_back_byte_for_byte(ledger: AnyLedger) -> None:
     one = operation(ledger)
     stored = add(ledger, one)
     with ledger.begin() as work:
@@ -56,20 +57,20 @@ def test_a_payment_comes_back_byte_for_byte(ledger: SqlLedger) -> None:
     assert (stored.nonce, stored.raw) == (0, "raw evm:1/0xPool/0")
 
 
-def test_an_operation_without_a_payment_has_none(ledger: SqlLedger) -> None:
+def test_an_operation_without_a_payment_has_none(ledger: AnyLedger) -> None:
     one = operation(ledger)
     with ledger.begin() as work:
         assert work.transfers.of(one) is None
 
 
-def test_nonces_follow_each_other_and_never_fall_below_the_chains(ledger: SqlLedger) -> None:
+def test_nonces_follow_each_other_and_never_fall_below_the_chains(ledger: AnyLedger) -> None:
     nonces = []
     for number, floor in enumerate([4, 4, 0, 9, 9, 3], start=1):
         nonces.append(add(ledger, operation(ledger, number), ("evm:1", "0xPool", floor)).nonce)
     assert nonces == [4, 5, 6, 9, 10, 11]
 
 
-def test_each_chain_and_each_account_counts_for_itself(ledger: SqlLedger) -> None:
+def test_each_chain_and_each_account_counts_for_itself(ledger: AnyLedger) -> None:
     places = [("evm:1", "0xA", 0), ("evm:1", "0xB", 0), ("evm:5", "0xA", 7), ("evm:1", "0xA", 0)]
     nonces = [add(ledger, operation(ledger, number), place).nonce for number, place in enumerate(places, start=1)]
     assert nonces == [0, 0, 7, 1]
@@ -89,7 +90,7 @@ def test_eight_threads_take_nonces_without_a_gap_or_a_repeat(engine: Engine) -> 
     assert nonces == list(range(3, 27))
 
 
-def test_a_nonce_that_was_not_committed_is_given_again(ledger: SqlLedger) -> None:
+def test_a_nonce_that_was_not_committed_is_given_again(ledger: AnyLedger) -> None:
     one = operation(ledger)
 
     def interrupted() -> None:
@@ -104,7 +105,7 @@ def test_a_nonce_that_was_not_committed_is_given_again(ledger: SqlLedger) -> Non
     assert add(ledger, one).nonce == 0
 
 
-def test_an_operation_has_one_payment(ledger: SqlLedger) -> None:
+def test_an_operation_has_one_payment(ledger: AnyLedger) -> None:
     one = operation(ledger)
     first = add(ledger, one)
     with pytest.raises(sa.exc.IntegrityError):
@@ -113,7 +114,7 @@ def test_an_operation_has_one_payment(ledger: SqlLedger) -> None:
         assert work.transfers.of(one) == first
 
 
-def test_a_transaction_pays_one_operation(ledger: SqlLedger) -> None:
+def test_a_transaction_pays_one_operation(ledger: AnyLedger) -> None:
     paid = Transfer("ETH", "manual", -1, "", "0xabc", ETH_ADDRESS, Decimal(1))
     one, other = operation(ledger, 1), operation(ledger, 2)
     with ledger.begin() as work:
@@ -125,7 +126,7 @@ def test_a_transaction_pays_one_operation(ledger: SqlLedger) -> None:
         assert work.transfers.of(other) is None
 
 
-def test_reported_payments_take_no_nonce(ledger: SqlLedger) -> None:
+def test_reported_payments_take_no_nonce(ledger: AnyLedger) -> None:
     for number, txid in enumerate(("0xa", "0xb"), start=1):
         with ledger.begin() as work:
             work.transfers.report(
@@ -134,7 +135,7 @@ def test_reported_payments_take_no_nonce(ledger: SqlLedger) -> None:
     assert add(ledger, operation(ledger, 3)).nonce == 0
 
 
-def operation_of(work, ledger: SqlLedger, number: int) -> Operation:  # type: ignore[no-untyped-def]
+def operation_of(work, ledger: AnyLedger, number: int) -> Operation:  # type: ignore[no-untyped-def]
     """As `operation`, in a transaction that is open already."""
     work.conversions.add(an_id(number), a_request(), START)
     conversion = work.conversions.claim(an_id(number), "a", seconds(60), tuple(State))
@@ -142,9 +143,9 @@ def operation_of(work, ledger: SqlLedger, number: int) -> Operation:  # type: ig
     return work.attempts.prepare(conversion, attempt, an_operation(attempt))[1]
 
 
-def test_the_database_itself_bars_a_nonce_from_being_used_twice(ledger: SqlLedger) -> None:
-    stored = add(ledger, operation(ledger, 1))
-    other = operation(ledger, 2)
+def test_the_database_itself_bars_a_nonce_from_being_used_twice(sql_ledger: SqlLedger) -> None:
+    stored = add(sql_ledger, operation(sql_ledger, 1))
+    other = operation(sql_ledger, 2)
     row = {
         "operation_id": other.id,
         "chain": stored.chain,
@@ -156,5 +157,5 @@ def test_the_database_itself_bars_a_nonce_from_being_used_twice(ledger: SqlLedge
         "amount": Decimal(1),
         "created_at": START,
     }
-    with pytest.raises(sa.exc.IntegrityError), ledger.engine.begin() as connection:
+    with pytest.raises(sa.exc.IntegrityError), sql_ledger.engine.begin() as connection:
         connection.execute(transfers.insert(), [row])

@@ -57,14 +57,14 @@ def read_statistics(store: Store) -> dict[str, Any]:
     """Counts by service and in all. Goes over everything: not for the inside of a simulation."""
     services: dict[str, dict[str, Any]] = {}
     for row in store.quotes.values():
-        counts = services.setdefault(row.service_id, _nothing(row.service_id))
+        counts = services.setdefault(row.service_id, {"service_id": row.service_id, **_nothing()})
         counts["quotes"] += 1
         counts["quote_failures"] += row.failed
         counts["elapsed_ms"] += row.elapsed_ms
         if row.failed:
             counts["last_failure"] = max(counts["last_failure"] or row.asked_at, row.asked_at)
     for attempt in store.attempts.values():
-        _count(services.setdefault(attempt.service_id, _nothing(attempt.service_id)), attempt)
+        _count(services.setdefault(attempt.service_id, _nothing()), attempt)
     return {
         "services": services,
         "states": dict(Counter(str(one.state) for one in store.conversions.values())),
@@ -72,9 +72,9 @@ def read_statistics(store: Store) -> dict[str, Any]:
     }
 
 
-def _nothing(service_id: str) -> dict[str, Any]:
+def _nothing() -> dict[str, Any]:
     zeros = dict.fromkeys(("quotes", "quote_failures", "elapsed_ms", "attempts", "executions", "refused"), 0)
-    return {"service_id": service_id, **zeros, "last_failure": None}
+    return {**zeros, "last_failure": None}
 
 
 def _count(counts: dict[str, Any], attempt: Attempt) -> None:
