@@ -111,12 +111,11 @@ class MemoryConversions:
 
     def find(self, service_id: str, order_id: str, reference: str) -> str | None:
         store = self._store
-        by_key = store.attempt_keys.get(reference) if reference else None
-        by_order = store.order_ids.get((service_id, order_id), ()) if order_id else ()
-        for found in ((by_key,) if by_key is not None else ()), reversed(by_order):
-            for attempt in (store.attempts[one] for one in found):
-                if attempt.service_id == service_id and attempt.conversion_id in store.unfinished:
-                    return attempt.conversion_id
+        by_key = [store.attempt_keys[reference]] if reference in store.attempt_keys and reference else []
+        by_order = sorted(store.order_ids.get((service_id, order_id), ()), reverse=True) if order_id else []
+        for attempt in (store.attempts[one] for one in (*by_key, *by_order)):
+            if attempt.service_id == service_id and attempt.conversion_id in store.unfinished:
+                return attempt.conversion_id
         return None
 
     def due(self, limit: int) -> list[Conversion]:

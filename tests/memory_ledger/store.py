@@ -181,12 +181,21 @@ class Store:
             self.put(self.open_attempts, after.id, True)
         else:
             self.drop(self.open_attempts, after.id)
-        if after.refund_txid is not None:
-            self.put(self.refunds, after.refund_txid, after.id)
-        if after.service_order_id and (before is None or before.service_order_id != after.service_order_id):
-            place = (after.service_id, after.service_order_id)
-            self.put(self.order_ids, place, (*self.order_ids.get(place, ()), after.id))
+        self._index(self.refunds, before and before.refund_txid, after.refund_txid, after.id)
+        places = [one and one.service_order_id and (one.service_id, one.service_order_id) for one in (before, after)]
+        if places[0] != places[1]:
+            for place in filter(None, places):
+                others = tuple(one for one in self.order_ids.get(place, ()) if one != after.id)
+                self.put(self.order_ids, place, (*others, after.id) if place == places[1] else others)
         self.put(self.attempts, after.id, after)
+
+    def _index(self, index: dict[str, int], before: str | None, after: str | None, row_id: int) -> None:
+        """Where a name of a row has changed."""
+        if before != after:
+            if before is not None:
+                self.drop(index, before)
+            if after is not None:
+                self.put(index, after, row_id)
 
     def _log(self, undo: Callable[..., Any], *given: Any) -> None:
         if self._journal is None:
