@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -27,6 +28,7 @@ class MemoryQuotes:
         store.put(store.quotes, stored.id, stored)
         store.put(store.quotes_of_round, place, (*ids, stored.id))
         store.push(store.quotes_of_service.setdefault(row.service_id, []), stored.id)
+        store.push(store.answer_times.setdefault(row.service_id, []), _time_of(stored))
         return True
 
     def of_round(self, conversion_id: str, asked_round: int) -> list[QuoteRow]:
@@ -41,16 +43,18 @@ class MemoryQuotes:
         ids = self._store.quotes_of_round.get((row.conversion_id, row.round), ())
         kept = self._of_service(ids, row.service_id)
         if kept is not None and kept.late:
-            self._put(altered(kept, elapsed_ms=row.elapsed_ms, failed=row.failed))
+            ended = altered(kept, elapsed_ms=row.elapsed_ms, failed=row.failed)
+            self._put(ended)
+            place = bisect_left(self._store.quotes_of_service[row.service_id], kept.id)
+            self._store.put_at(self._store.answer_times[row.service_id], place, _time_of(ended))
 
     def latencies(self, service_id: str, limit: int) -> list[int]:
-        found: list[int] = []
-        for row in self._newest(service_id):
-            if len(found) == limit:
+        times, found = self._store.answer_times.get(service_id, []), []
+        for end in range(len(times), 0, -limit):
+            found += [one for one in reversed(times[max(0, end - limit) : end]) if one is not None]
+            if len(found) >= limit:
                 break
-            if not row.failed and (row.late or row.quote is not None):
-                found.append(row.elapsed_ms)
-        return found
+        return found[:limit]
 
     def latest(self, service_id: str) -> QuoteRow | None:
         return next((row for row in self._newest(service_id) if row.quote is not None), None)
@@ -101,3 +105,8 @@ class MemoryQuotes:
 
     def _put(self, row: QuoteRow) -> None:
         self._store.put(self._store.quotes, row.id, row)
+
+
+def _time_of(row: QuoteRow) -> int | None:
+    """Milliseconds of an answer that was no failure of ours, None for any other."""
+    return row.elapsed_ms if not row.failed and (row.late or row.quote is not None) else None

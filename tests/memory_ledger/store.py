@@ -89,6 +89,8 @@ class Store:
         self.quotes: dict[int, QuoteRow] = {}
         self.quotes_of_round: dict[tuple[str, int], tuple[int, ...]] = {}
         self.quotes_of_service: dict[str, list[int]] = {}
+        self.answer_times: dict[str, list[int | None]] = {}
+        """Beside `quotes_of_service`: reading the last hundred of them for every quote is most of what quoting costs."""
         self.attempts: dict[int, Attempt] = {}
         self.attempts_of: dict[str, tuple[int, ...]] = {}
         self.attempt_keys: dict[str, int] = {}
@@ -154,6 +156,10 @@ class Store:
     def push(self, rows: list[T], row: T) -> None:
         self._log(rows.pop)
         rows.append(row)
+
+    def put_at(self, rows: list[T], place: int, row: T) -> None:
+        self._log(rows.__setitem__, place, rows[place])
+        rows[place] = row
 
     def put_conversion(self, before: Conversion | None, after: Conversion) -> None:
         """Insert or replace a conversion, with its place among those that are due."""
