@@ -90,7 +90,7 @@ class Store:
         self.quotes_of_round: dict[tuple[str, int], tuple[int, ...]] = {}
         self.quotes_of_service: dict[str, list[int]] = {}
         self.answer_times: dict[str, list[int | None]] = {}
-        """Beside `quotes_of_service`: reading the last hundred of them for every quote is most of what quoting costs."""
+        """Beside `quotes_of_service`: the last hundred are read for every quote."""
         self.attempts: dict[int, Attempt] = {}
         self.attempts_of: dict[str, tuple[int, ...]] = {}
         self.attempt_keys: dict[str, int] = {}
