@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -20,42 +19,16 @@ import greenlet
 
 from converter.bulletin import Bulletin
 from converter.desk import Shared
-from converter.domain.balancing import Tier
-from converter.domain.breakers import BreakerState
 from converter.domain.conversions import OperationState
 from converter.domain.errors import ConverterError, OutcomeUnknown, ServiceRejected, ServiceUnavailable
-from converter.domain.limits import Admission as RateAdmission
-from converter.domain.orders import OperationKind, OperationRule, Order, OrderRef, OrderRequest, OrderStatus
-from converter.domain.permits import Admission, Permit, Snapshot
-from converter.domain.transfers import Sighting, Transfer
 from converter.guard import GuardedService
-from converter.ports import Deadline, Work
+from converter.ports import Work
 from tests.app.house import House
-from tests.builders import START, seconds
-from tests.fakes import FIRST_STATUS, Crash, HandClock, ScriptedService, ScriptedWallet
+from tests.builders import START
+from tests.fakes import Crash, HandClock
 from tests.memory_ledger import MemoryLedger
+from tests.simulation.cast import DEPOSIT, AlwaysClosed, Call, FirstComes, NoLimit, PlayedService, PlayedWallet
 from tests.simulation.shared import NoAdaptive, SimRates
-
-ORDER, APPROVAL, DEPOSIT = OperationKind.ORDER, OperationKind.APPROVAL, OperationKind.DEPOSIT
-WITHDRAWAL = OperationKind.WITHDRAWAL
-
-_BOOKED = OperationRule(moves_money=False, quiet=seconds(5))
-
-KINDS: dict[str, tuple[OperationKind, dict[OperationKind, OperationRule]]] = {
-    "recognises": (APPROVAL, {ORDER: _BOOKED, APPROVAL: OperationRule(moves_money=True, repeat_recognised=True)}),
-    "swap": (DEPOSIT, {ORDER: _BOOKED, DEPOSIT: OperationRule(moves_money=True, repeat_recognised=True)}),
-    "exchange": (
-        ORDER,
-        {
-            ORDER: OperationRule(moves_money=True, quiet=seconds(20), absences=2),
-            WITHDRAWAL: OperationRule(moves_money=True, quiet=seconds(40), absences=2),
-        },
-    ),
-    "looked up": (APPROVAL, {ORDER: _BOOKED, APPROVAL: OperationRule(moves_money=True, quiet=seconds(20))}),
-    "blind": (APPROVAL, {ORDER: _BOOKED, APPROVAL: OperationRule(moves_money=True)}),
-    "blind exchange": (ORDER, {one: OperationRule(moves_money=True) for one in (ORDER, WITHDRAWAL)}),
-}
-"""What the services of a play commit on, and what they declare of each operation."""
 
 
 class Fate(StrEnum):
@@ -73,18 +46,6 @@ class Fate(StrEnum):
     """Its sender hears nothing; it arrives whenever the director says, or never."""
 
 
-@dataclass
-class Call:
-    """A worker's call at the moment when it would leave. `do` is the honest work and answer."""
-
-    party: PlayedService | PlayedWallet
-    kind: OperationKind | None
-    """None for a look-up."""
-    key: str
-    do: Callable[[], Any]
-    hidden: Callable[[], Any] = lambda: None
-
-
 Answer = Callable[[], Any]
 
 
@@ -96,9 +57,8 @@ class Worker:
         self.task: Any = None
         self.call: Call | None = None
         self.answer: Answer | None = None
-        self.steps = 0
-        """Transactions until its end, or its nap; 0 for neither."""
-        self.end = ""
+        self.fate: tuple[int, str] = (0, "")
+        """After how many transactions it ends or naps, and how; 0: at the next one that prepares an operation."""
 
     @property
     def is_idle(self) -> bool:
@@ -106,9 +66,10 @@ class Worker:
 
 
 class Nap(StrEnum):
-    """What happens to a worker at its n-th transaction from here."""
+    """What happens to a worker at a transaction."""
 
-    NAPS = "naps before"
+    NAPS_BEFORE = "naps before"
+    NAPS_AFTER = "naps after"
     DIES_WITHIN = "dies before the commit"
     DIES_AFTER = "dies after the commit"
 
@@ -128,13 +89,17 @@ class StageLedger:
 
     @contextmanager
     def begin(self) -> Iterator[Work]:
-        end = self._stage.before_transaction()
+        end, prepared = self._stage.before_transaction(), len(self._stage.ledger.store.operations)
         with self._stage.ledger.begin() as work:
             yield work
+            if len(self._stage.ledger.store.operations) > prepared:
+                end = end or self._stage.prepared()
             if end == Nap.DIES_WITHIN:
                 raise Crash(end)
         if end == Nap.DIES_AFTER:
             raise Crash(end)
+        if end == Nap.NAPS_AFTER:
+            self._stage.nap()
 
     def now(self) -> datetime:
         return self._stage.ledger.now()
@@ -225,16 +190,28 @@ class Stage:
     def before_transaction(self) -> str:
         """A worker's n-th transaction, if it is to end or to nap there."""
         worker = self.running
-        if worker is None or self.is_calm:
+        if worker is None or self.is_calm or worker.fate[0] == 0:
             return ""
-        worker.steps -= 1
-        if worker.steps != 0:
+        (steps, end), worker.fate = worker.fate, (worker.fate[0] - 1, worker.fate[1])
+        if steps > 1:
             return ""
-        if worker.end == Nap.NAPS:
-            worker.answer = lambda: None
-            self._wait()
+        worker.fate = (0, "")
+        if end == Nap.NAPS_BEFORE:
+            self.nap()
+        return end
+
+    def prepared(self) -> str:
+        """An operation of the worker that runs was prepared, and is about to be committed."""
+        if self.running is None or self.is_calm:
             return ""
-        return worker.end
+        (_, end), self.running.fate = self.running.fate, (0, "")
+        return end
+
+    def nap(self) -> None:
+        """The worker that runs stands still until it is woken."""
+        assert self.running is not None
+        self.running.answer = lambda: None
+        self._wait()
 
     def called(self, call: Call) -> Any:
         """A worker is about to call: it stands still until it is told what came of it."""
@@ -279,158 +256,3 @@ def _raising(error: ConverterError) -> Answer:
         raise error
 
     return read
-
-
-# --- The outside -----------------------------------------------------------------------------------------------------
-
-
-class PlayedService(ScriptedService):
-    """A service with its own truth. What it declares it keeps; `took` and `executed` are its own record."""
-
-    def __init__(self, stage: Stage, service_id: str, kind: str) -> None:
-        commits_on, rules = KINDS[kind]
-        super().__init__(service_id, commits_on, rules=rules)
-        self.rules = rules
-        """What it keeps; tests of the tests let it declare something else."""
-        self.name = service_id
-        self.clock = stage.clock
-        self._stage = stage
-        self._bounds: dict[str, float] = {}
-        """Until when each step that it took may stay out of its look-ups, on the process' clock."""
-        self._denied: Counter[str] = Counter()
-
-    def took(self, key: str) -> bool:
-        """Whether a step of this key was executed here."""
-        return key in self.orders or any(key in booked.payouts for booked in self.orders.values())
-
-    def play(self, operation: str, do: Callable[[], Any]) -> Any:
-        return do()
-
-    def place_order(self, order: OrderRequest, deadline: Deadline) -> Order:
-        def work() -> Order:
-            self._come(ORDER, order.key, deadline.at)
-            return ScriptedService.place_order(self, order, deadline)
-
-        return self._stage.called(Call(self, ORDER, order.key, work))
-
-    def advance_order(self, order: Order, deadline: Deadline) -> Order:
-        key = order.ref.step_key
-        kind = WITHDRAWAL if self.capabilities.commits_on is ORDER else APPROVAL
-        assert key, "a step without our key"
-
-        def work() -> Order:
-            booked = self.orders[order.ref.request.key]
-            if self.rules[kind].repeat_recognised and booked.payouts:
-                return self._shown(booked, order.ref)
-            self._come(kind, key, deadline.at)
-            if self.rules[kind].quiet is not None and key in booked.payouts:
-                raise OutcomeUnknown(self.name, kind, detail="duplicate id")
-            booked.payouts.append(key)
-            booked.status = OrderStatus.PAYING_OUT
-            return self._shown(booked, order.ref)
-
-        return self._stage.called(Call(self, kind, key, work))
-
-    def find_order(self, ref: OrderRef, deadline: Deadline) -> Order | None:
-        def seen() -> Order | None:
-            self._denied.pop(ref.request.key, None)
-            return ScriptedService.find_order(self, ref, deadline)
-
-        return self._stage.called(Call(self, None, ref.request.key, seen, lambda: self._hidden(ref, seen)))
-
-    def _come(self, kind: OperationKind, key: str, latest: float) -> None:
-        """A request arrives. One that has to come in time is refused when it does not."""
-        rule = self.rules[kind]
-        if rule.moves_money and rule.quiet is not None and self._stage.clock.monotonic() > latest:
-            raise ServiceRejected(self.name, kind, detail="the request came too late")
-        self._bounds[key] = latest + rule.quiet.total_seconds() if rule.quiet is not None else float("inf")
-
-    def _hidden(self, ref: OrderRef, seen: Callable[[], Order | None]) -> Order | None:
-        """What it shows while its latest step there does not show yet: for its quiet time, and one absence less than
-        it declares after that."""
-        booked = self.orders.get(ref.request.key)
-        if booked is None or booked.deposited:
-            return seen()
-        kind, key = ORDER, ref.request.key
-        if booked.payouts:
-            kind, key = (WITHDRAWAL if self.capabilities.commits_on is ORDER else APPROVAL), booked.payouts[-1]
-        rule = self.rules[kind]
-        if self._stage.clock.monotonic() > self._bounds[key] and not rule.repeat_recognised:
-            if self._denied[ref.request.key] >= rule.absences - 1:
-                return seen()
-            self._denied[ref.request.key] += 1
-        if kind is ORDER:
-            return None
-        status = FIRST_STATUS[self.capabilities.commits_on]
-        return replace(self._shown(booked, ref), status=status, delivered=None, txid="")
-
-
-class PlayedWallet(ScriptedWallet):
-    """The pool's account. A transaction that arrives is mined."""
-
-    def __init__(self, stage: Stage) -> None:
-        super().__init__(stage.house.services)
-        self.name = "wallet"
-        self._stage = stage
-
-    def took(self, key: str) -> bool:
-        return any(one.txid == key for one in self.mined.values())
-
-    def play(self, operation: str, do: Callable[[], Any]) -> Any:
-        return do()
-
-    def broadcast(self, transfer: Transfer, deadline: Deadline) -> None:
-        def work() -> None:
-            ScriptedWallet.broadcast(self, transfer, deadline)
-
-        self._stage.called(Call(self, DEPOSIT, transfer.txid, work))
-
-    def observe(self, transfer: Transfer, deadline: Deadline) -> Sighting:
-        def seen() -> Sighting:
-            return ScriptedWallet.observe(self, transfer, deadline)
-
-        return self._stage.called(Call(self, None, transfer.txid, seen, lambda: Sighting.UNKNOWN))
-
-
-# --- What is not at stake here ---------------------------------------------------------------------------------------
-
-
-class AlwaysClosed:
-    """A breaker that lets everything through: nothing is proven by one that is open."""
-
-    _SNAPSHOT = Snapshot(BreakerState.CLOSED, START, None, 0, 1, 0, timedelta(0), shared=True)
-
-    def admit(self, *, may_probe: bool = True) -> Admission:
-        return Admission(Permit(1, 0, shared=True), None, None)
-
-    def report(self, permit: Permit, verdict: Any, elapsed: timedelta) -> None:
-        return None
-
-    def move(self, target: BreakerState) -> None:
-        return None
-
-    def release(self) -> None:
-        return None
-
-    def snapshot(self) -> Snapshot:
-        return self._SNAPSHOT
-
-
-class NoLimit:
-    def admit(self, service_id: str, operation: str) -> RateAdmission:
-        return RateAdmission(True)
-
-    look = admit
-
-    def hold(self, service_id: str, seconds: float) -> None:
-        pass
-
-
-class FirstComes:
-    """Services take part in the order of their names."""
-
-    def turns(self, tier: Tier, services: Any) -> list[str]:
-        return sorted(services)
-
-    def take(self, tier: Tier, services: Any, waiting: Any = ()) -> str:
-        return min(services)
