@@ -36,6 +36,10 @@ partitions: $(VENV)/.dev
 sabotage: $(VENV)/.dev
 	$(BIN)/python -m tests.sabotage $(if $(GUARD),"$(GUARD)")
 
+# SEEDS worlds of 60 conversions for each of the 12 pairs of mix and profile: 1400 are a million conversions.
+simulate: $(VENV)/.dev
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1400)
+
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
 

@@ -9,6 +9,7 @@ import time
 
 from tests.simulation.profiles import MIXES, PROFILES
 from tests.simulation.run import Name, Played, in_parallel, steps_of, story, table
+from tests.simulation.sabotage import SABOTAGES
 from tests.simulation.truth import Figures
 from tests.simulation.world import CONVERSIONS
 
@@ -21,7 +22,7 @@ def main() -> int:
     mixes = [given.mix] if given.mix else list(MIXES)
     profiles = [given.profile] if given.profile else list(PROFILES)
     if given.seed is not None:
-        for name in (Name(mix, profile, given.seed) for mix in mixes for profile in profiles):
+        for name in (Name(mix, profile, given.seed, given.without) for mix in mixes for profile in profiles):
             print(story(name))
             if given.conversion:
                 world = name.world(traced=True)
@@ -33,6 +34,8 @@ def main() -> int:
     wrong = [name for one in results.values() for name, _ in one.wrong]
     for name in wrong[:_SHOWN]:
         print(story(name))
+    doubles = _sum(results).figures
+    print(f"{10_000 * doubles.doubles / max(1, doubles.conversions):.1f} doubles in 10,000")
     print(f"{len(wrong)} worlds in which something is wrong" if wrong else "nothing is wrong")
     return 1 if wrong else 0
 
@@ -41,7 +44,7 @@ def _many(chosen: list[tuple[str, str]], given: argparse.Namespace) -> dict[tupl
     results = {one: Played(*one, Figures(), []) for one in chosen}
     last = given.first + given.seeds
     batches = [
-        [Name(mix, profile, number) for number in range(first, min(first + _BATCH, last))]
+        [Name(mix, profile, number, given.without) for number in range(first, min(first + _BATCH, last))]
         for first in range(given.first, last, _BATCH)
         for mix, profile in chosen
     ]
@@ -66,11 +69,14 @@ def _sum(results: dict[tuple[str, str], Played]) -> Played:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=20, help=f"worlds of each mix and profile, {CONVERSIONS} conversions each")
+    parser.add_argument(
+        "--seeds", type=int, default=20, help=f"worlds of each mix and profile, {CONVERSIONS} conversions each"
+    )
     parser.add_argument("--first", type=int, default=0, help="the number of the first world")
     parser.add_argument("--mix", choices=list(MIXES), help="only this mix of services")
     parser.add_argument("--profile", choices=list(PROFILES), help="only this profile of faults")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--without", choices=list(SABOTAGES), default="nothing", help="take a guard out")
     parser.add_argument("--seed", type=int, help="play this one world again and tell what is wrong in it")
     parser.add_argument("--conversion", help="with --seed: every step of this conversion")
     return parser.parse_args()

@@ -45,6 +45,10 @@ class Broker:
     def accepted(self, cid: str) -> None:
         """A conversion has come in."""
         self.hint(Next.START, cid)
+        self.tick()
+
+    def tick(self) -> None:
+        """Let beat tick, if it has stopped."""
         if not self._ticks:
             self._ticks = True
             self._scheduler.at(self._scheduler.now + _TICK, self._tick)

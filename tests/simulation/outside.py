@@ -1,7 +1,7 @@
-"""What lies between a worker and the outside: requests that arrive late, twice unanswered, or not at all; and the chain.
+"""What lies between a worker and the outside: requests that arrive late, unanswered or never; and the chain.
 
-What a request does is done when it arrives, whether its sender is still waiting, paused or dead. An answer says what was
-so when it was made, however late it is read.
+What a request does is done when it arrives, whether its sender is still waiting, paused or dead. An answer says what
+was so when it was made, however late it is read.
 """
 
 from __future__ import annotations

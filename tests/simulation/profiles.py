@@ -28,10 +28,10 @@ _BOOKED = OperationRule(moves_money=False, quiet=seconds(5))
 _TRADE = OperationRule(moves_money=True, quiet=seconds(20), absences=2)
 
 KINDS: Mapping[str, Kind] = {
-    # K1: a repeat is recognised
+    # recognises a repeat (K1)
     "once": Kind(APPROVAL, {ORDER: _BOOKED, APPROVAL: OperationRule(moves_money=True, repeat_recognised=True)}),
     "swap": Kind(DEPOSIT, {ORDER: _BOOKED, DEPOSIT: OperationRule(moves_money=True, repeat_recognised=True)}),
-    # K2: can be looked up, and refuses late requests
+    # can be looked up, and refuses late requests (K2)
     "exchange": Kind(
         ORDER,
         {ORDER: _TRADE, WITHDRAWAL: OperationRule(moves_money=True, quiet=seconds(300), absences=3)},
@@ -42,7 +42,8 @@ KINDS: Mapping[str, Kind] = {
         legs=2,
     ),
     "looked up": Kind(APPROVAL, {ORDER: _BOOKED, APPROVAL: OperationRule(moves_money=True, quiet=seconds(120))}),
-    # K3: neither
+    "soon looked up": Kind(APPROVAL, {ORDER: _BOOKED, APPROVAL: OperationRule(moves_money=True, quiet=seconds(20))}),
+    # neither of the two (K3)
     "blind": Kind(APPROVAL, {ORDER: _BOOKED, APPROVAL: OperationRule(moves_money=True)}),
     "blind order": Kind(ORDER, {ORDER: OperationRule(moves_money=True)}, withdraws=False),
     "blind withdrawal": Kind(ORDER, {ORDER: _TRADE, WITHDRAWAL: OperationRule(moves_money=True)}),
@@ -55,7 +56,7 @@ MIXES: Mapping[str, Mix] = {
     "K1": (("once", 1), ("once", 1), ("once", 1)),
     "K2": (("exchange", 1), ("two legs", 1), ("looked up", 1)),
     "K3": (("blind", 1), ("blind order", 1), ("blind withdrawal", 1)),
-    "K1+K2": (("once", 1), ("exchange", 1), ("looked up", 1), ("once", 2)),
+    "K1+K2": (("once", 1), ("exchange", 1), ("soon looked up", 1), ("once", 2)),
     "swaps": (("swap", 1), ("swap", 1), ("swap", 1)),
     "all": (("swap", 1), ("exchange", 1), ("once", 1), ("two legs", 2), ("looked up", 3), ("blind withdrawal", 4)),
 }
@@ -74,6 +75,8 @@ class Profile:
     unknown: float = 0.0
     late: float = 20.0
     very_late: float = 20.0
+    shown_late: float = 0.3
+    """Of what a service executed: it takes as long as it may until it shows it."""
     failed_reads: float = 0.0
     failed_quotes: float = 0.0
     price_moves: float = 0.0

@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from random import Random
 
 from tests.simulation.profiles import MIXES, PROFILES
+from tests.simulation.sabotage import SABOTAGES, Sabotaged
 from tests.simulation.truth import Figures, Verdict
 from tests.simulation.world import Setup, World
 
@@ -23,17 +24,22 @@ class Name:
     mix: str
     profile: str
     number: int
+    without: str = "nothing"
+    """A guard that is taken out (`tests.simulation.sabotage`)."""
 
-    def world(self, kind: type[World] = World, *, traced: bool = False) -> World:
-        setup = Setup(MIXES[self.mix], PROFILES[self.profile])
-        return kind(setup, Random(str(self)), traced=traced)
+    def world(self, *, traced: bool = False) -> World:
+        setup, chance = Setup(MIXES[self.mix], PROFILES[self.profile]), Random(str(self))
+        if self.without == "nothing":
+            return World(setup, chance, traced=traced)
+        return Sabotaged.by(SABOTAGES[self.without])(setup, chance, traced=traced)
 
     def __str__(self) -> str:
         return f"{self.mix}|{self.profile}|{self.number}"
 
     @property
     def command(self) -> str:
-        return f"python -m tests.simulation --mix '{self.mix}' --profile '{self.profile}' --seed {self.number}"
+        place = f"--mix '{self.mix}' --profile '{self.profile}' --seed {self.number}"
+        return f"python -m tests.simulation {place}" + f" --without '{self.without}'" * (self.without != "nothing")
 
 
 @dataclass
@@ -53,12 +59,12 @@ class Played:
         return self
 
 
-def played(names: Iterable[Name], kind: type[World] = World) -> Played:
+def played(names: Iterable[Name]) -> Played:
     """Play these worlds, all of one mix and profile."""
     told, began = Played("", "", Figures(), []), time.process_time()
     for name in names:
         told.mix, told.profile = name.mix, name.profile
-        verdict = quickly(name.world(kind))
+        verdict = quickly(name.world())
         told.figures += verdict.figures
         if verdict.figures.wrong:
             told.wrong.append((name, verdict.wrong))
@@ -84,9 +90,9 @@ def in_parallel(batches: list[list[Name]], jobs: int) -> Iterator[Played]:
         yield from pool.imap_unordered(played, batches)
 
 
-def story(name: Name, kind: type[World] = World) -> str:
+def story(name: Name) -> str:
     """What is wrong in a world, with the last steps of each conversion concerned, and how to see it again."""
-    world = name.world(kind, traced=True)
+    world = name.world(traced=True)
     verdict = world.play()
     lines = [f"{name}: {verdict.figures.wrong or 'nothing is wrong'}", f"  again: {name.command}"]
     for cid, text in verdict.wrong.items():
@@ -106,10 +112,11 @@ COLUMNS = [one.name for one in fields(Figures)]
 def table(results: Iterable[Played]) -> str:
     """Figures by mix and profile."""
     heads = ["mix", "profile", *(name.replace("_", " ") for name in COLUMNS), "unaided %", "seconds"]
-    rows = [
-        [one.mix, one.profile, *(str(getattr(one.figures, name)) for name in COLUMNS)]
-        + [f"{one.figures.unaided:.2f}", f"{one.seconds:.0f}"]
-        for one in results
-    ]
+    rows = []
+    for one in results:
+        counts = [str(getattr(one.figures, name)) for name in COLUMNS]
+        rows.append([one.mix, one.profile, *counts, f"{one.figures.unaided:.2f}", f"{one.seconds:.0f}"])
     widths = [max(len(row[place]) for row in [heads, *rows]) for place in range(len(heads))]
-    return "\n".join("  ".join(text.rjust(wide) for text, wide in zip(row, widths, strict=True)) for row in [heads, *rows])
+    return "\n".join(
+        "  ".join(text.rjust(wide) for text, wide in zip(row, widths, strict=True)) for row in [heads, *rows]
+    )

@@ -16,7 +16,7 @@ from converter.reconciliation import Finding, Reconciliation, _absent
 from converter.sending import Prepared, Sending, Sent
 from tests.builders import seconds
 from tests.memory_ledger.store import Guard
-from tests.simulation.profiles import APPROVAL, KINDS
+from tests.simulation.profiles import APPROVAL, BAD_DAY, KINDS, Profile
 from tests.simulation.world import Office, World, wired
 
 
@@ -104,6 +104,44 @@ SABOTAGES: Mapping[str, Sabotage] = {
     "no fence, no one-operation-per-step index": Sabotage(frozenset({_FENCE, Guard.ONE_OPERATION_PER_STEP})),
     "no one-transfer-per-nonce index": Sabotage(frozenset({Guard.ONE_TRANSFER_PER_NONCE})),
 }
+
+
+_DOUBTFUL = replace(BAD_DAY, name="doubtful", unknown=0.5, crash=0.005, failed_reads=0.05, failed_quotes=0.0, holds=0.0)
+"""Outcomes are unknown more often than not, and hardly anything else goes wrong."""
+_REPEATED = replace(_DOUBTFUL, refused=0.4, late=5.0, very_late=5.0, crash=0.02, long_pause=0.05, longest_pause=90.0)
+"""What one worker is refused, another one has done."""
+_SHOWN_LATE = replace(
+    _DOUBTFUL,
+    refused=0.0,
+    unknown=0.7,
+    late=2.0,
+    very_late=2.0,
+    shown_late=1.0,
+    failed_reads=0.0,
+    crash=0.0,
+    short_pause=0.0,
+    long_pause=0.15,
+    longest_pause=29.0,
+)
+"""Workers are paused for less than their lease, and services take long to show what they did."""
+_STALE = replace(_DOUBTFUL, long_pause=0.1, longest_pause=90.0)
+"""Workers wake up when their lease is over."""
+
+SHARP: Mapping[str, tuple[tuple[str, ...], Profile]] = {
+    "failover on any error": (("once", "once"), _DOUBTFUL),
+    "a refused repeat taken for proof": (("once", "once"), _REPEATED),
+    "sends not counted": (("once", "once"), _REPEATED),
+    "sent after send_before": (("exchange", "looked up"), _DOUBTFUL),
+    "no quiet time": (("soon looked up", "exchange"), _DOUBTFUL),
+    "one absence is enough": (("exchange", "two legs"), _DOUBTFUL),
+    "clock read after the answer": (("soon looked up", "soon looked up"), _SHOWN_LATE),
+    "a look-up believed that proves nothing": (("blind", "blind"), _DOUBTFUL),
+    "a repeat believed that is not recognised": (("blind", "blind"), _DOUBTFUL),
+    "no fence": (("once", "once"), _STALE),
+    "no fence, no one-operation-per-step index": (("swap", "swap"), _STALE),
+}
+"""Where each guard is needed most: services by kind, and the day that they have. Guards that are not named here stand
+behind others that hold without them: the claim, the lease, the state and the indexes behind the fence."""
 
 
 class Sabotaged(World):

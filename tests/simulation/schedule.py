@@ -70,8 +70,7 @@ class Scheduler:
         events = self._events
         while events and events[0][0] <= until:
             moment, _, what = heappop(events)
-            if moment > self.now:
-                self.now = moment
+            self.now = max(self.now, moment)
             if isinstance(what, greenlet.greenlet):
                 what.switch()
             else:
@@ -102,7 +101,7 @@ class Scheduler:
 
 @contextmanager
 def in_place_of_time(scheduler: Scheduler) -> Iterator[None]:
-    """The product reads the simulated clock. For one thread, and while nothing else uses the product in this process."""
+    """The product reads the simulated clock, all of it in this process: for one thread, and nothing beside it."""
     kept = [module.time for module in _CLOCKED]  # type: ignore[attr-defined]
     for module in _CLOCKED:
         module.time = scheduler  # type: ignore[attr-defined]

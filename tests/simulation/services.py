@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING
 
 from converter.domain.coins import Asset
 from converter.domain.errors import QuoteExpired, ServiceRejected
-from converter.domain.orders import Capabilities, Deposit, OperationKind, OperationRule, Order, OrderRef, OrderRequest, OrderStatus, Refund
+from converter.domain.orders import (
+    Capabilities,
+    Deposit,
+    OperationKind,
+    OperationRule,
+    Order,
+    OrderRef,
+    OrderRequest,
+    OrderStatus,
+    Refund,
+)
 from converter.domain.quotes import Fee, Quote, QuoteRequest
 from converter.ports import Deadline
 from tests.builders import START, seconds
@@ -46,7 +56,17 @@ class Step:
 class Booked:
     """An order as the service itself knows it."""
 
-    __slots__ = ("closed", "conversion_id", "deposit", "expires_at", "held_until", "paid_at", "refund", "request", "steps")
+    __slots__ = (
+        "closed",
+        "conversion_id",
+        "deposit",
+        "expires_at",
+        "held_until",
+        "paid_at",
+        "refund",
+        "request",
+        "steps",
+    )
 
     def __init__(self, request: OrderRequest) -> None:
         self.request = request
@@ -167,7 +187,7 @@ class SimService(Outside):
             longest = max(latest, now) + int(rule.quiet.total_seconds() * MICRO) - now
         else:
             longest = 600 * MICRO if rule.repeat_recognised else _HIDDEN_FOR
-        lag = self.random() * MICRO if self.random() < 0.7 else self.random() * longest
+        lag = self.random() * (longest if self.random() < self.faults.shown_late else MICRO)
         return Step(now + int(min(lag, longest)), rule.absences - 1)
 
     def _executed(self, booked: Booked, kind: OperationKind, key: str) -> None:
@@ -236,7 +256,8 @@ class SimService(Outside):
         if booked.closed:
             return OrderStatus.REJECTED
         if commits_on is DEPOSIT and not shown.get(DEPOSIT):
-            return OrderStatus.EXPIRED if now > booked.expires_at else OrderStatus.AWAITING_DEPOSIT
+            expired = DEPOSIT not in booked.steps and now > booked.expires_at
+            return OrderStatus.EXPIRED if expired else OrderStatus.AWAITING_DEPOSIT
         if booked.refund is not None:
             return OrderStatus.REFUNDED
         if commits_on is APPROVAL and not shown.get(APPROVAL):

@@ -49,9 +49,7 @@ class SimBreaker:
     def admit(self, *, may_probe: bool = True) -> Admission:
         if self.is_closed:
             return self._free
-        record, answer = breakers.admit(
-            self._record, self._rules, self._scheduler.milliseconds(), may_probe=may_probe
-        )
+        record, answer = breakers.admit(self._record, self._rules, self._scheduler.milliseconds(), may_probe=may_probe)
         self._keep(record)
         if answer.permit == NO_PERMIT:
             return Admission(None, _length(answer.wait), _transition(answer))

@@ -7,10 +7,11 @@ clock, and each call of a service or a wallet before it leaves, while it is unde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -21,8 +22,8 @@ from converter.bulletin import Bulletin
 from converter.checking import Checking
 from converter.desk import Desk, Shared, Timing
 from converter.domain.breaker_rules import BreakerRules
-from converter.domain.conversions import ConversionRequest, State
 from converter.domain.coins import asset
+from converter.domain.conversions import ConversionRequest, State
 from converter.domain.intake import conversion_id
 from converter.domain.policy import RoutingPolicy
 from converter.execution import Execution
@@ -35,7 +36,7 @@ from converter.selecting import Selecting
 from converter.sending import Sending
 from converter.settlement import Settlement
 from converter.sweeping import Sweeping
-from tests.builders import BTC, BTC_ADDRESS, START, a_place, seconds
+from tests.builders import BTC, BTC_ADDRESS, a_place, seconds
 from tests.fakes import Crash
 from tests.memory_ledger import MemoryLedger
 from tests.simulation.broker import Broker
@@ -53,7 +54,7 @@ _AMOUNTS = (Decimal(1500), Decimal("820.5"), Decimal(31000))
 _ARRIVE_WITHIN = 90
 _NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta")
 _SHORT = 0.2
-"""The share of steps at which others get a turn at least."""
+"""Of all steps: others get a turn."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,6 @@ class World:
         self.scheduler = Scheduler()
         self.trace: list[tuple[int, str, str]] | None = [] if traced else None
         self.at_work: dict[Any, tuple[str, str]] = {}
-        """Which worker each task runs in, and for which conversion."""
         self.ledger = self.make_ledger()
         self.truth = Truth()
         self.observed: dict[str, str] = {}
@@ -264,6 +264,7 @@ class World:
             self.unfinished.discard(cid)
         else:
             self.unfinished.add(cid)
+            self.broker.tick()
 
     # The play
 
@@ -271,7 +272,7 @@ class World:
         """The bad day; then everything works again, for as long as anything is unfinished."""
         with in_place_of_time(self.scheduler):
             for number in range(self.setup.conversions):
-                self.scheduler.at(int(self._random() * _ARRIVE_WITHIN * MICRO), lambda number=number: self._accept(number))
+                self.scheduler.at(int(self._random() * _ARRIVE_WITHIN * MICRO), partial(self._accept, number))
             trouble_ends = (_ARRIVE_WITHIN + int(TROUBLE_LASTS.total_seconds())) * MICRO
             self.scheduler.run(trouble_ends)
             self.scheduler.now = max(self.scheduler.now, trouble_ends)
