@@ -70,6 +70,9 @@ class PlayedService(ScriptedService):
         self._bounds: dict[str, float] = {}
         """Until when each step that it took may stay out of its look-ups, on the process' clock."""
         self._denied: Counter[str] = Counter()
+        """Times that it denied an order after its quiet time: one less than it declares over all, save in plays
+        where it `flaps`: a look that sees the order in between begins the count anew."""
+        self.flaps = False
 
     def took(self, key: str) -> bool:
         """Whether a step of this key was executed here."""
@@ -105,7 +108,8 @@ class PlayedService(ScriptedService):
 
     def find_order(self, ref: OrderRef, deadline: Deadline) -> Order | None:
         def seen() -> Order | None:
-            self._denied.pop(ref.request.key, None)
+            if self.flaps:
+                self._denied.pop(ref.request.key, None)
             return ScriptedService.find_order(self, ref, deadline)
 
         return self._stage.called(Call(self, None, ref.request.key, seen, lambda: self._hidden(ref, seen)))

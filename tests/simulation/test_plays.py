@@ -117,3 +117,27 @@ def test_sends_that_are_not_counted_would_let_it_free_the_conversion(
     monkeypatch.setattr(Stage, "_check_prepared", lambda stage, call: None)
     stage = a_refusal_is_read_after_a_repeat(clock, ALL_GUARDS - {Guard.COUNTED_SENDS})
     assert approval(stage).state is OperationState.NOT_EXECUTED
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="What an owner saw executed is forgotten when it has lost its claim: the absences around it count as a row.",
+)
+def test_absences_are_not_in_a_row_when_somebody_saw_it_in_between(clock: StageClock) -> None:
+    """An exchange that wants two absences in a row denies an order, shows it to an owner who was paused before asking,
+    and denies it again: that is one absence each time."""
+    stage = Stage(["exchange", "exchange"], MemoryLedger(clock), clock)
+    for service in stage.services:
+        service.flaps = True
+    conversion_id = stage.house.receive()
+    office = stage.office("a")
+    stage.play(stage.workers["a"], lambda: office.follow(Next.START, conversion_id))
+    reads(stage, "a", Fate.UNANSWERED)
+    looks(stage, "a", after=2.5)
+    looks(stage, "b", after=31)
+    reads(stage, "b", Fate.HIDDEN)
+    looks(stage, "b", after=3.5)
+    reads(stage, "a", Fate.SEEN)
+    reads(stage, "b", Fate.HIDDEN)
+    [order] = [one for one in stage.ledger.store.operations.values() if one.key in stage.services[0].orders]
+    assert order.state is not OperationState.NOT_EXECUTED
