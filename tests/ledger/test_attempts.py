@@ -335,13 +335,13 @@ def test_a_move_of_an_attempt_keeps_what_the_service_named(ledger: AnyLedger) ->
 
 
 def test_the_database_itself_bars_one_transaction_from_refunding_two_attempts(sql_ledger: SqlLedger) -> None:
-    both = [claimed(ledger, number=number) for number in (1, 2)]
-    kept = [prepare(ledger, conversion)[0] for conversion in both]
-    with ledger.engine.begin() as connection:
+    both = [claimed(sql_ledger, number=number) for number in (1, 2)]
+    kept = [prepare(sql_ledger, conversion)[0] for conversion in both]
+    with sql_ledger.engine.begin() as connection:
         connection.execute(attempts.update().values(state=AttemptState.EXECUTED))
         connection.execute(attempts.update().where(attempts.c.id == kept[0].id).values(refund_txid="back"))
     executed = replace(kept[1], state=AttemptState.EXECUTED)
-    with pytest.raises(sa.exc.IntegrityError), ledger.begin() as work:
+    with pytest.raises(sa.exc.IntegrityError), sql_ledger.begin() as work:
         work.attempts.move(both[1], executed, AttemptState.REFUNDED, refund_txid="back")
 
 

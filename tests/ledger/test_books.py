@@ -12,10 +12,11 @@ from converter.domain.errors import ClaimLost
 from converter.domain.postings import POOL, SUSPENSE, Posting, opened, parked, transit_of
 from converter.ledger.repository import SqlLedger
 from tests.builders import a_row
+from tests.ledger.conftest import AnyLedger
 from tests.ledger.test_attempts import claimed, prepare
 
 
-def begun(ledger: SqlLedger, number: int = 1) -> list[Posting]:
+def begun(ledger: AnyLedger, number: int = 1) -> list[Posting]:
     conversion = claimed(ledger, number=number)
     attempt, _ = prepare(ledger, conversion)
     with ledger.begin() as work:
@@ -23,14 +24,14 @@ def begun(ledger: SqlLedger, number: int = 1) -> list[Posting]:
         return work.books.of(attempt.id)
 
 
-def test_what_was_posted_is_read_back_exactly(ledger: SqlLedger) -> None:
+def test_what_was_posted_is_read_back_exactly(ledger: AnyLedger) -> None:
     [posting] = begun(ledger)
     assert (posting.from_account, posting.to_account) == (POOL, transit_of("alpha"))
     assert (posting.coin, posting.amount) == ("ETH", Decimal("1.5"))
     assert posting.at is not None
 
 
-def test_the_same_transaction_of_the_books_exists_once_and_undoes_everything_with_it(ledger: SqlLedger) -> None:
+def test_the_same_transaction_of_the_books_exists_once_and_undoes_everything_with_it(ledger: AnyLedger) -> None:
     conversion = claimed(ledger)
     attempt, _ = prepare(ledger, conversion)
     with ledger.begin() as work:
@@ -48,7 +49,7 @@ def test_the_same_transaction_of_the_books_exists_once_and_undoes_everything_wit
         assert len(work.books.of(attempt.id)) == 1
 
 
-def test_postings_of_a_transaction_that_is_rolled_back_are_not_there(ledger: SqlLedger) -> None:
+def test_postings_of_a_transaction_that_is_rolled_back_are_not_there(ledger: AnyLedger) -> None:
     conversion = claimed(ledger)
     attempt, _ = prepare(ledger, conversion)
 
@@ -70,20 +71,20 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", [*CHANGES, "truncate"])
-def test_the_database_itself_bars_every_change(ledger: SqlLedger, change: str) -> None:
-    before = begun(ledger)
-    sqlite = ledger.engine.dialect.name == "sqlite"
+def test_the_database_itself_bars_every_change(sql_ledger: SqlLedger, change: str) -> None:
+    before = begun(sql_ledger)
+    sqlite = sql_ledger.engine.dialect.name == "sqlite"
     statement = CHANGES.get(change) or ("DELETE FROM postings WHERE line = 1" if sqlite else "TRUNCATE postings")
-    with pytest.raises(sa.exc.DatabaseError, match="never changed"), ledger.engine.begin() as connection:
+    with pytest.raises(sa.exc.DatabaseError, match="never changed"), sql_ledger.engine.begin() as connection:
         connection.exec_driver_sql(statement)
-    with ledger.begin() as work:
+    with sql_ledger.begin() as work:
         assert work.books.of(before[0].attempt_id) == before
 
 
 @pytest.mark.parametrize(
     "change", [{"amount": Decimal(0)}, {"amount": Decimal(-1)}, {"to_account": POOL}], ids=["zero", "negative", "self"]
 )
-def test_a_posting_moves_something_somewhere(ledger: SqlLedger, change: dict[str, object]) -> None:
+def test_a_posting_moves_something_somewhere(ledger: AnyLedger, change: dict[str, object]) -> None:
     [posting] = begun(ledger)
     given = {name: getattr(posting, name) for name in Posting.__dataclass_fields__}
     other = Posting(**{**given, "key": "other", **change})
@@ -91,7 +92,7 @@ def test_a_posting_moves_something_somewhere(ledger: SqlLedger, change: dict[str
         work.books.post([other])
 
 
-def test_balances_are_exact_over_all_attempts(ledger: SqlLedger) -> None:
+def test_balances_are_exact_over_all_attempts(ledger: AnyLedger) -> None:
     begun(ledger, 1)
     begun(ledger, 2)
     conversion = claimed(ledger, number=3)
@@ -107,7 +108,7 @@ def test_balances_are_exact_over_all_attempts(ledger: SqlLedger) -> None:
     }
 
 
-def test_the_offer_of_an_attempt_is_found_again(ledger: SqlLedger) -> None:
+def test_the_offer_of_an_attempt_is_found_again(ledger: AnyLedger) -> None:
     conversion = claimed(ledger)
     with ledger.begin() as work:
         work.quotes.add(a_row(conversion.id, asked_round=1))

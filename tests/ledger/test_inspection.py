@@ -25,23 +25,23 @@ def found(ledger: SqlLedger) -> set[str]:
 
 
 @pytest.fixture
-def begun(ledger: SqlLedger) -> SqlLedger:
+def begun(sql_ledger: SqlLedger) -> SqlLedger:
     """An attempt that is prepared and in the books."""
-    conversion = claimed(ledger)
-    attempt, _ = prepare(ledger, conversion)
-    with ledger.begin() as work:
+    conversion = claimed(sql_ledger)
+    attempt, _ = prepare(sql_ledger, conversion)
+    with sql_ledger.begin() as work:
         work.books.post(opened(conversion, attempt))
-    return ledger
+    return sql_ledger
 
 
 def test_nothing_is_found_of_what_is_as_it_should_be(begun: SqlLedger) -> None:
     assert found(begun) == set()
 
 
-def test_coins_that_the_books_do_not_know_are_found(ledger: SqlLedger) -> None:
-    conversion = claimed(ledger)
-    prepare(ledger, conversion)
-    assert found(ledger) == {"I9"}
+def test_coins_that_the_books_do_not_know_are_found(sql_ledger: SqlLedger) -> None:
+    conversion = claimed(sql_ledger)
+    prepare(sql_ledger, conversion)
+    assert found(sql_ledger) == {"I9"}
 
 
 @pytest.mark.parametrize(

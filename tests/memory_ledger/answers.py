@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from converter.domain.conversions import Attempt
 from converter.domain.quotes import Fee, QuoteRequest, QuoteRow
 from tests.memory_ledger.store import Guard, Store, altered, money, note, utc
 
@@ -47,6 +48,17 @@ class MemoryQuotes:
             self._put(ended)
             place = bisect_left(self._store.quotes_of_service[row.service_id], kept.id)
             self._store.put_at(self._store.answer_times[row.service_id], place, _time_of(ended))
+
+    def attempted(self, attempt: Attempt) -> QuoteRow | None:
+        known, last = self._store.quotes_of_round, self._store.conversions[attempt.conversion_id].round
+        while (attempt.conversion_id, last + 1) in known:
+            last += 1
+        for number in range(last, 0, -1):
+            ids = known.get((attempt.conversion_id, number), ())
+            row = self._of_service(ids, attempt.service_id)
+            if row is not None and row.quote is not None and row.quote.net == attempt.promised:
+                return row if row.asked_at <= attempt.created_at else None
+        return None
 
     def latencies(self, service_id: str, limit: int) -> list[int]:
         times, found = self._store.answer_times.get(service_id, []), []

@@ -59,6 +59,9 @@ class MemoryAttempts:
     def record(self, conversion: Conversion, operation: Operation, state: OperationState, error: str = "") -> None:
         self._check_fence(conversion, lease=False)
         kept = self._prepared(operation)
+        moved = state is OperationState.NOT_EXECUTED and kept.absences != operation.absences
+        if self._store.bars(Guard.ABSENCES, violated=moved):
+            raise ClaimLost("the operation was seen by another owner")
         changes = {"state": state, "error": note(error) or kept.error, "updated_at": self._store.now()}
         self._put(altered(kept, **changes))
 

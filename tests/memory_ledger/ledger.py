@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.memory_ledger.answers import MemoryQuotes
 from tests.memory_ledger.attempts import MemoryAttempts, MemoryTransfers
+from tests.memory_ledger.books import MemoryBooks, NoInspection
 from tests.memory_ledger.conversions import MemoryConversions
 from tests.memory_ledger.counting import MemoryExposure, read_statistics
 from tests.memory_ledger.lasting import MemoryConditions, MemoryMemory, MemoryOutbox, MemoryRounds
@@ -24,6 +25,8 @@ class MemoryWork:
         self.quotes = MemoryQuotes(store)
         self.attempts = MemoryAttempts(store)
         self.transfers = MemoryTransfers(store)
+        self.books = MemoryBooks(store)
+        self.inspection = NoInspection()
         self.outbox = MemoryOutbox(store)
         self.conditions = MemoryConditions(store)
         self.rounds = MemoryRounds(store)

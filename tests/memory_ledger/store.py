@@ -23,6 +23,7 @@ from converter.domain.events import Event
 from converter.domain.explaining import Round
 from converter.domain.health import Check
 from converter.domain.money import plain
+from converter.domain.postings import Posting
 from converter.domain.quotes import QuoteRow
 from converter.domain.transfers import Transfer
 
@@ -57,6 +58,9 @@ class Guard(StrEnum):
     ONE_TRANSFER_PER_NONCE = "one_transfer_per_nonce"
     ONE_OPERATION_PER_TRANSACTION = "one_operation_per_transaction"
     ONE_QUOTE_PER_ROUND = "one_quote_per_round"
+    ONE_POSTING = "one_posting"
+    ABSENCES = "absences"
+    """Absences prove something only while nobody saw the operation meanwhile."""
 
 
 ALL_GUARDS = frozenset(Guard)
@@ -105,6 +109,9 @@ class Store:
         """The highest nonce of each (chain, account)."""
         self.taken_nonces: dict[tuple[str, str, int], int] = {}
         self.txids: dict[tuple[str, str], int] = {}
+        self.postings: dict[int, tuple[Posting, ...]] = {}
+        """By attempt."""
+        self.posting_keys: dict[tuple[str, int], bool] = {}
         self.events: list[tuple[Event, str]] = []
         """Without its payload, which is kept as JSON beside it."""
         self.conditions: dict[str, Condition] = {}

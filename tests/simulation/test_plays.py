@@ -119,10 +119,6 @@ def test_sends_that_are_not_counted_would_let_it_free_the_conversion(
     assert approval(stage).state is OperationState.NOT_EXECUTED
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="What an owner saw executed is forgotten when it has lost its claim: the absences around it count as a row.",
-)
 def test_absences_are_not_in_a_row_when_somebody_saw_it_in_between(clock: StageClock) -> None:
     """An exchange that wants two absences in a row denies an order, shows it to an owner who was paused before asking,
     and denies it again: that is one absence each time."""
