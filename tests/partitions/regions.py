@@ -38,6 +38,9 @@ CABLES = [(region, far) for far in ("ledger", "outside") for region in REGIONS]
 SERVICES = ("btcpay_lightning", "changenow", "binance")
 """One of each kind: approval, deposit, exchange."""
 
+SLOW = {"btcpay_lightning": ["approve"], "evm": ["send"], "binance": ["order", "withdraw"]}
+"""Calls that move money take seconds, so that cuts find some of them under way: executed, and the answer lost."""
+
 LEASE = 6.0
 _PORT = 8099
 _ENDED = {State.COMPLETED, State.FAILED, State.CANCELLED, State.EXPIRED, State.NEEDS_REVIEW}
@@ -155,9 +158,9 @@ class Regions:
             process = self._sandbox.start(stdout=subprocess.PIPE)
             assert process.stdout is not None
             assert process.stdout.readline(), self._sandbox.log_tail()
-            for service_id in SERVICES:  # calls take a while, as outside, so that cuts find some of them under way
-                url = f"http://127.0.0.1:{_PORT}/_sandbox/faults/{service_id}"
-                slow = {"kind": "latency", "latency_ms": 400, "jitter_ms": 300}
+            for party, operations in SLOW.items():
+                url = f"http://127.0.0.1:{_PORT}/_sandbox/faults/{party}"
+                slow = {"kind": "latency", "latency_ms": 2000, "jitter_ms": 1500, "operations": operations}
                 requests.put(url, json=slow, timeout=5).raise_for_status()
         with self.net.places["ledger"].inside():
             self.server.start()
