@@ -253,7 +253,7 @@ def command(home: Path, *words: str, **environ: str) -> subprocess.CompletedProc
         env={**kept, "CONVERTER_HOME": str(home), **environ},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
 
