@@ -82,11 +82,11 @@ class Depositing:
 
     def keep_known(self, conversion: Conversion, attempt: Attempt) -> None:
         """Broadcast a deposit again that its chain has forgotten: the same bytes, so harmless."""
-        wallet = self._desk.wallets[conversion.request.from_asset.network]
+        wallet = self._desk.wallets.get(conversion.request.from_asset.network)
         with self._desk.ledger.begin() as work:
             kinds = [one for one in work.attempts.operations(attempt.id) if one.kind is OperationKind.DEPOSIT]
             transfer = work.transfers.of(kinds[-1]) if kinds else None
-        if transfer is None or not transfer.raw:
+        if wallet is None or transfer is None or not transfer.raw:
             return
         deadline = Deadline.after(self._desk.timing.read.total_seconds())
         try:

@@ -243,8 +243,9 @@ class Settlement:
         return later_step and rule.moves_money and operation.state is not OperationState.NOT_EXECUTED
 
     def _look_again(self, conversion: Conversion, attempt: Attempt, operation: Operation) -> Next | None:
-        """A parked conversion: nothing is sent for it any more, but a payout that turns up completes it, and a refund
-        that is confirmed frees it."""
+        """A parked conversion: nothing new is sent for it, but a payout that turns up completes it, and a refund that
+        is confirmed frees it. Its stored payment is kept known to its chain: its nonce bars those of later ones."""
+        self._depositing.keep_known(conversion, attempt)
         try:
             order = self._reconciliation.look(conversion, attempt)
         except ConverterError:

@@ -432,3 +432,19 @@ def test_deposits_of_many_conversions_take_nonces_in_a_row(house: House) -> None
 
 def test_the_named_deposit_is_a_plain_value() -> None:
     assert Deposit(ETH_ADDRESS, Decimal(1)) == Deposit(ETH_ADDRESS, Decimal("1.0"), "")
+
+
+def test_the_stored_payment_of_a_parked_conversion_does_not_bar_those_after_it(house: House) -> None:
+    """Its chain forgot it, and it holds a nonce: without it no later payment of the account would ever be mined."""
+    house.add("alpha", DEPOSIT, "0.1")
+    house.wallet.always("broadcast", vanish)
+    cid = house.receive()
+    assert house.finish(cid).state is State.NEEDS_REVIEW
+    stored = house.transfer(cid)
+    assert stored is not None
+    assert house.wallet.mined == {}
+    house.wallet.always("broadcast", None)
+    house.look(cid)
+    assert house.wallet.mined == {stored.nonce: stored}
+    assert house.finish(cid).state in (State.COMPLETED, State.NEEDS_REVIEW)
+    assert len(house.payouts()) == 1
