@@ -5,7 +5,7 @@ Chances are of single calls, from 0 to 1; times are seconds. Chances are no mone
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
@@ -109,7 +109,10 @@ BAD_DAY = Profile(
     goal=Decimal("0.95"),
 )
 
-PROFILES = {one.name: one for one in (USUAL, BAD_DAY)}
+SMOKE = replace(USUAL, name="smoke", refused=0.0)
+"""For a drill of half a minute: a conversion that all services refuse waits for a minute before it asks again."""
+
+PROFILES = {one.name: one for one in (USUAL, BAD_DAY, SMOKE)}
 
 
 def profile_of(name: str) -> Profile:
