@@ -124,10 +124,10 @@ class SqlAttempts:
         return changed.rowcount == 1
 
     def note(self, operation: Operation, error: str, *, absences: int = 0) -> None:
-        """Keep the text of an error and the count of absences; changes no state."""
+        """Keep the text of an error and the count of absences of what is still PREPARED; changes no state."""
         self._connection.execute(
             sa.update(operations)
-            .where(operations.c.id == operation.id)
+            .where(operations.c.id == operation.id, operations.c.state == OperationState.PREPARED)
             .values(error=error, absences=absences, updated_at=self._now())
         )
 

@@ -117,7 +117,7 @@ class Attempts(Protocol):
         sender knows holds whoever owns the conversion by now."""
 
     def note(self, operation: Operation, error: str, *, absences: int = 0) -> None:
-        """Keep the text of an error and the count of absences; changes no state."""
+        """Keep the text of an error and the count of absences of what is still PREPARED; changes no state."""
 
     def count_send(self, conversion: Conversion, operation: Operation, send_before: datetime) -> Operation:
         """Count another send of the same bytes before it leaves. Raises ClaimLost."""

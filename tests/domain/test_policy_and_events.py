@@ -103,7 +103,7 @@ def test_every_named_event_is_listed_once() -> None:
 def test_names_have_a_topic_and_a_fact() -> None:
     for name in ALL_EVENTS:
         topic, colon, fact = name.partition(":")
-        assert topic in {"conversion", "deposit", "emergency", "failover", "rate", "service", "tier"}
+        assert topic in {"conversion", "deposit", "emergency", "failover", "ledger", "rate", "service", "tier"}
         assert colon
         assert fact.replace("_", "").isalpha()
         assert len(name) <= 60

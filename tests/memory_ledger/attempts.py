@@ -76,7 +76,7 @@ class MemoryAttempts:
 
     def note(self, operation: Operation, error: str, *, absences: int = 0) -> None:
         kept = self._store.operations.get(operation.id)
-        if kept is not None:
+        if kept is not None and kept.state is OperationState.PREPARED:
             self._put(altered(kept, error=note(error), absences=absences, updated_at=self._store.now()))
 
     def count_send(self, conversion: Conversion, operation: Operation, send_before: datetime) -> Operation:
