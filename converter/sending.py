@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -51,6 +52,9 @@ class Prepared:
     operation: Operation
     send_by: Deadline
 
+
+_IN_DOUBT = 5
+"""Earlier payments that go out once more with a later one of the same account."""
 
 NO_TIME = Deadline(0.0)
 """For an operation that was prepared by another process: it is not sent from here without being counted again."""
@@ -128,11 +132,17 @@ class Sending:
     def broadcast(self, conversion: Conversion, prepared: Prepared, transfer: Transfer) -> Sent:
         """Hand a stored transaction to its chain. Executed or unknown, never less.
 
-        A stored transaction holds a nonce, so it is always broadcast in the end; repeating it is harmless.
+        A stored transaction holds a nonce, so it is always broadcast in the end; repeating it is harmless. One that is
+        in doubt would hold back this one and all behind it, so those before it go out once more first.
         """
         wallet = self._desk.wallets[conversion.request.from_asset.network]
+        with self._desk.ledger.begin() as work:
+            before = work.transfers.in_doubt_before(transfer, _IN_DOUBT)
 
         def call() -> None:
+            for earlier in before:
+                with suppress(ConverterError):
+                    wallet.broadcast(earlier, prepared.send_by)
             wallet.broadcast(transfer, prepared.send_by)
 
         sent = self._send(conversion, prepared, call)

@@ -9,9 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from converter.domain.conversions import Operation
+from converter.domain.conversions import Operation, OperationState
 from converter.domain.transfers import Transfer
-from converter.ledger.tables import transfers
+from converter.ledger.tables import operations, transfers
+
+_LOOK_BACK = 50
+"""Nonces: what is in doubt is recent, and an account's payments are many."""
 
 
 def _transfer(row: Row[Any]) -> Transfer:
@@ -52,6 +55,19 @@ class SqlTransfers:
             sa.select(transfers).where(transfers.c.operation_id == operation.id)
         ).one_or_none()
         return None if row is None else _transfer(row)
+
+    def in_doubt_before(self, transfer: Transfer, limit: int) -> list[Transfer]:
+        """Recent payments of the same account with lower nonces that are not known to be taken, the lowest first."""
+        table = transfers.c
+        query = (
+            sa.select(transfers)
+            .join(operations, operations.c.id == table.operation_id)
+            .where(table.chain == transfer.chain, table.account == transfer.account, table.nonce < transfer.nonce)
+            .where(table.nonce >= transfer.nonce - _LOOK_BACK, operations.c.state == OperationState.PREPARED)
+            .order_by(table.nonce)
+            .limit(limit)
+        )
+        return [_transfer(row) for row in self._connection.execute(query)]
 
     def _insert(self, operation: Operation, transfer: Transfer, nonce: int | None) -> None:
         self._connection.execute(

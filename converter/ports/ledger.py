@@ -138,6 +138,9 @@ class Transfers(Protocol):
     def of(self, operation: Operation) -> Transfer | None:
         """The payment of an operation."""
 
+    def in_doubt_before(self, transfer: Transfer, limit: int) -> list[Transfer]:
+        """Recent payments of the same account with lower nonces that are not known to be taken, the lowest first."""
+
 
 class Outbox(Protocol):
     """Events, written with the change that they tell."""

@@ -448,3 +448,18 @@ def test_the_stored_payment_of_a_parked_conversion_does_not_bar_those_after_it(h
     assert house.wallet.mined == {stored.nonce: stored}
     assert house.finish(cid).state in (State.COMPLETED, State.NEEDS_REVIEW)
     assert len(house.payouts()) == 1
+
+
+def test_a_payment_in_doubt_goes_out_once_more_with_a_later_one_of_its_account(house: House) -> None:
+    """A node takes them in the order of their nonces: what it never heard of would hold back all that follow."""
+    house.add("alpha", DEPOSIT, "0.1")
+    house.wallet.on("broadcast", vanish)
+    first = house.receive(1)
+    assert house.begin(first).state is State.RECONCILING
+    second = house.receive(2)
+    house.begin(second)
+    assert [one.nonce for one in house.wallet.broadcasts] == [0, 1]
+    assert house.operations(first)[-1].sends == 1
+    for cid in (first, second):
+        assert house.finish(cid).state is State.COMPLETED
+    assert len(house.payouts()) == 2

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from converter.domain.conversions import Operation, State
+from converter.domain.conversions import Operation, OperationState, State
 from converter.domain.orders import OperationKind
 from converter.domain.transfers import Transfer
 from converter.ledger.repository import SqlLedger
@@ -159,3 +159,16 @@ def test_the_database_itself_bars_a_nonce_from_being_used_twice(sql_ledger: SqlL
     }
     with pytest.raises(sa.exc.IntegrityError), sql_ledger.engine.begin() as connection:
         connection.execute(transfers.insert(), [row])
+
+
+def test_what_is_in_doubt_before_a_payment_is_told_lowest_first(ledger: AnyLedger) -> None:
+    operations = [operation(ledger, number) for number in range(1, 6)]
+    made = [add(ledger, one) for one in operations]
+    other = add(ledger, operation(ledger, 6), ("evm:1", "0xOther", 0))
+    with ledger.begin() as work:
+        conversion = work.conversions.get(an_id(2))
+        work.attempts.record(conversion, operations[1], OperationState.EXECUTED)
+        assert work.transfers.in_doubt_before(made[4], 10) == [made[0], made[2], made[3]]
+        assert work.transfers.in_doubt_before(made[4], 1) == [made[0]]
+        assert work.transfers.in_doubt_before(made[0], 10) == []
+        assert work.transfers.in_doubt_before(other, 10) == []

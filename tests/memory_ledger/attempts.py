@@ -198,6 +198,17 @@ class MemoryTransfers:
     def of(self, operation: Operation) -> Transfer | None:
         return self._store.transfers.get(operation.id)
 
+    def in_doubt_before(self, transfer: Transfer, limit: int) -> list[Transfer]:
+        store, account = self._store, (transfer.chain, transfer.account)
+        found = []
+        for nonce in range(transfer.nonce - 1, max(-1, transfer.nonce - 51), -1):
+            taken = store.taken_nonces.get((*account, nonce))
+            if taken is None:
+                break
+            if store.operations[taken].state is OperationState.PREPARED:
+                found.append(store.transfers[taken])
+        return found[::-1][:limit]
+
     def _insert(self, operation: Operation, transfer: Transfer) -> None:
         store, named = self._store, (transfer.chain, transfer.txid)
         store.known(store.operations, operation.id)
