@@ -33,6 +33,7 @@ KEPT = Report(
     phantom=0,
     goal=Decimal("0.999"),
     parked=(Parked("cv_1", "unknown for too long", alerted=True, evidence=True),),
+    breaches=(),
     traces=(),
     failovers=0,
     faults_struck=1,
@@ -136,6 +137,7 @@ def test_an_order_that_commits_nothing_is_not_counted() -> None:
     "broken",
     [
         {"doubles": 1},
+        {"breaches": ("I9 ledger: coins are nowhere",)},
         {"lost": 1},
         {"phantom": 1},
         {"unfinished": 1},

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from converter.auditing import Auditing
 from converter.domain import events
 from converter.domain.conversions import Conversion, State
 from converter.ledger.repository import SqlLedger
@@ -60,6 +61,7 @@ def find(ledger: SqlLedger, outside: Outside, stats: Mapping[str, Any], course: 
         phantom=verdict.phantom + len(traces.strange),
         goal=course.profile.goal,
         parked=tuple(_parked(ledger, entries)),
+        breaches=tuple(_breaches(ledger)),
         traces=(*traces.doubled, *traces.strange, *_open(entries), *outside.problems()),
         failovers=stats["failovers"],
         faults_struck=course.faults_struck,
@@ -76,6 +78,12 @@ def find(ledger: SqlLedger, outside: Outside, stats: Mapping[str, Any], course: 
         pairs=dict(Counter(f"{one.request.from_asset}->{one.request.to_asset}" for one in conversions)),
         settings=course.settings,
     )
+
+
+def _breaches(ledger: SqlLedger) -> Iterator[str]:
+    """What the audit finds: the books above all, which no delivery shows."""
+    for one in Auditing(ledger).look(None).breaches:
+        yield f"{one.invariant} {one.conversion_id or 'ledger'}: {one.detail}"
 
 
 def _pages(ledger: SqlLedger) -> Iterator[list[Entry]]:

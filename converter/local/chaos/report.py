@@ -25,7 +25,8 @@ class Report:
 
     `doubles`: payments or executions beyond the first, per conversion. `lost`: completed, but nothing was delivered.
     `phantom`: delivered or executed, but not by the ledger's word. `unfinished`: neither ended nor parked when the
-    time after the last fault was over. `traces` names them one by one, and `settings` what was set for this run.
+    time after the last fault was over. `breaches`: what the audit of the ledger found. `traces` names them one by one,
+    and `settings` what was set for this run.
     """
 
     profile: str
@@ -39,6 +40,7 @@ class Report:
     phantom: int
     goal: Decimal
     parked: tuple[Parked, ...]
+    breaches: tuple[str, ...]
     traces: tuple[str, ...]
     failovers: int
     faults_struck: int
@@ -70,6 +72,7 @@ class Report:
             f"{self.phantom} executed against the ledger's word": self.phantom,
             f"{self.unfinished} unfinished": self.unfinished,
             f"{self.failed} failed, where none may: an outage is waited out": self.failed,
+            f"{len(self.breaches)} breaches by the audit, such as {', '.join(self.breaches[:2])}": self.breaches,
             f"{len(silent)} parked without an alert that carries evidence": silent,
             f"{self.unaided:.2%} completed unaided, {self.goal:.1%} is the goal": self.unaided < self.goal,
         }
