@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +23,10 @@ def _insert(connection: Connection, table: sa.Table) -> Any:
     return (sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert)(table)
 
 
+_A_MOMENT = timedelta(seconds=1)
+"""To what a condition's `seen_at` is exact."""
+
+
 class SqlConditions:
     """The `Conditions` port on one transaction."""
 
@@ -33,6 +37,9 @@ class SqlConditions:
     def enter(self, name: str, state: str, *, normal: str, detail: str = "") -> bool:
         """Note that it is in this state now. True for the one caller that found it in another."""
         now, table = self._now(), conditions
+        met = self.get(name)
+        if met is not None and met.state == state and now - met.seen_at < _A_MOMENT:
+            return False  # every planning meets some: they must not queue up for the row
         known = {"name": name, "state": normal, "since": now, "seen_at": now, "detail": ""}
         self._connection.execute(_insert(self._connection, table).values(**known).on_conflict_do_nothing())
         here = table.c.name == name

@@ -127,7 +127,9 @@ class SqlLedger:
     def begin(self) -> Iterator[SqlWork]:
         """A transaction: committed at the end, rolled back by an exception."""
         with self.engine.begin() as connection:
-            yield SqlWork(connection, self._clock)
+            work = SqlWork(connection, self._clock)
+            yield work
+            work.outbox.flush()
 
     def now(self) -> datetime:
         """The ledger's clock, read by itself."""

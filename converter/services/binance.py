@@ -214,12 +214,15 @@ class Binance(BinancePayouts):
     def _with_withdrawal(self, order: Order, deadline: Deadline) -> Order:
         """The order with its withdrawal, if the history has it."""
         request = order.ref.request
-        rows, read_now = self._rules.withdrawals(request.to_asset.coin, milliseconds(request.prepared_at), deadline)
+        asked = request.to_asset.coin, milliseconds(request.prepared_at), deadline
+        rows, read_now = self._rules.withdrawals(*asked)
         with self._parsing("status"):
             found = with_withdrawal(order, rows, _code(request.to_asset))
-        if found.status is OrderStatus.FILLED and not read_now:
-            raise ServiceUnavailable("binance", "status", detail="the history was read a moment too early to tell")
-        return found
+        if found.status is not OrderStatus.FILLED or read_now:
+            return found
+        rows, _ = self._rules.withdrawals(*asked, anew=True)  # still one reading for one look, as the budget has it
+        with self._parsing("status"):
+            return with_withdrawal(order, rows, _code(request.to_asset))
 
     def _withdrawal(self, request: QuoteRequest | OrderRequest, deadline: Deadline) -> Network:
         if not self.supports(request.from_asset, request.to_asset):

@@ -139,9 +139,10 @@ class Rules:
             raise MalformedResponse("binance", "info", detail="odd limits of a withdrawal")
         return rule
 
-    def withdrawals(self, coin: str, since: int, deadline: Deadline) -> tuple[Any, bool]:
+    def withdrawals(self, coin: str, since: int, deadline: Deadline, *, anew: bool = False) -> tuple[Any, bool]:
         """Withdrawals of a coin since a day before `since` (Unix ms), and whether they were asked for after this call
-        began: a reading that is up to HISTORY_LIFE old can show a withdrawal, but not the absence of one."""
+        began: a reading that is up to HISTORY_LIFE old can show a withdrawal, but not the absence of one. That is for
+        one that is made `anew`."""
         began, day = time.monotonic(), 86_400_000
         start = since // day * day - day
         until = milliseconds(self._clock.now()) + 300_000
@@ -150,7 +151,7 @@ class Rules:
             params = {"coin": coin, "startTime": str(start), "endTime": str(min(until, start + 89 * day))}
             return self._signed("status", "/sapi/v1/capital/withdraw/history", params, deadline)
 
-        rows, read_at = self._cached(f"withdrawals:{coin}:{start}", self._history_life, read)
+        rows, read_at = self._cached(f"withdrawals:{coin}:{start}", 0.0 if anew else self._history_life, read)
         return rows, read_at >= began
 
     def server_time(self, deadline: Deadline) -> int:

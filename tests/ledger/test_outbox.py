@@ -92,6 +92,7 @@ def test_a_follower_passes_over_no_event(postgresql_engine: Engine) -> None:
     def slow() -> None:
         with ledger.begin() as work:
             work.outbox.add(Event("first"))
+            work.outbox.flush()
             wrote.set()
             assert go_on.wait(4)
 

@@ -274,10 +274,11 @@ WHOLE = (
         why="Half of a preparation is an attempt that nobody can settle.",
         edits=one(
             "converter/ledger/repository.py",
-            "        with self.engine.begin() as connection:\n            yield SqlWork(connection, self._clock)\n",
-            "        with self.engine.connect() as connection:\n            try:\n"
-            "                yield SqlWork(connection, self._clock)\n            finally:\n"
-            "                connection.commit()\n",
+            "        with self.engine.begin() as connection:\n            work = SqlWork(connection, self._clock)\n"
+            "            yield work\n            work.outbox.flush()\n",
+            "        with self.engine.connect() as connection:\n            work = SqlWork(connection, self._clock)\n"
+            "            try:\n                yield work\n            finally:\n"
+            "                work.outbox.flush()\n                connection.commit()\n",
         ),
         tests=(*tests_of(*_KEPT, "test_an_exception_after_a_write_leaves_nothing"), "tests/ledger/test_outbox.py"),
     ),
