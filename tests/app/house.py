@@ -23,6 +23,7 @@ from converter.domain.events import Event
 from converter.domain.limits import Budget, Limit, Limits
 from converter.domain.orders import OperationKind
 from converter.domain.policy import RoutingPolicy
+from converter.domain.postings import SUSPENSE, holder, transit_of
 from converter.domain.quotes import QuoteRow
 from converter.domain.transfers import Transfer
 from converter.execution import Execution
@@ -236,8 +237,10 @@ class House:
             self.look(conversion_id, owner)
         return self.get(conversion_id)
 
-    def finish_crashing(self, conversion_id: str, ledger: Ledger, looks: int = 150) -> Conversion:
-        """As `finish` by a worker whose ledger may kill it; another one goes on from there."""
+    def finish_crashing(
+        self, conversion_id: str, ledger: Ledger, looks: int = 150, *, at_death: Callable[[], None] = lambda: None
+    ) -> Conversion:
+        """As `finish` by a worker whose ledger may kill it; another one goes on from there, after `at_death`."""
         owner = "a"
         for _ in range(looks):
             conversion = self.get(conversion_id)
@@ -248,9 +251,24 @@ class House:
                 self.sweep(owner, ledger)
             except Crash:
                 owner = "b"
+                at_death()
         return self.get(conversion_id)
 
     # Looking at it
+
+    def holders(self, conversion_id: str) -> list[str | None]:
+        """Who holds the coins of each attempt, by the books."""
+        with self.ledger.begin() as work:
+            return [holder(work.books.of(one.id)) for one in work.attempts.of(conversion_id)]
+
+    def books_agree(self, conversion_id: str) -> bool:
+        """Coins are in transit at the service of an open attempt, in suspense while parked, else nowhere on the way."""
+        parked = self.get(conversion_id).state is State.NEEDS_REVIEW
+        expected: list[str | None] = []
+        for attempt in self.attempts(conversion_id):
+            on_the_way = attempt.is_open and attempt.state is not AttemptState.SETTLED
+            expected.append((SUSPENSE if parked else transit_of(attempt.service_id)) if on_the_way else None)
+        return self.holders(conversion_id) == expected
 
     def get(self, conversion_id: str) -> Conversion:
         with self.ledger.begin() as work:

@@ -9,29 +9,11 @@ import pytest
 from converter.domain.conversions import AttemptState, State
 from converter.domain.errors import ServiceRejected
 from converter.domain.orders import OperationKind, OperationRule
-from converter.domain.postings import CONVERTED, PAYOUT, POOL, SERVICE_FEE, SUSPENSE, balances, holder, transit_of
-from tests.app.house import DEPOSIT, EXCHANGE, KINDS, House, NewHouse
-from tests.app.test_crashes import PLAYS, stage
-from tests.fakes import Crash, FragileLedger, lose_answer, refuse, tell
+from converter.domain.postings import CONVERTED, PAYOUT, POOL, SERVICE_FEE, SUSPENSE, balances, transit_of
+from tests.app.house import DEPOSIT, EXCHANGE, KINDS, House
+from tests.fakes import lose_answer, refuse, tell
 
 UNPROVABLE = OperationRule(moves_money=True)
-
-
-def where(house: House, cid: str) -> list[str | None]:
-    """Who holds the coins of each attempt."""
-    with house.ledger.begin() as work:
-        return [holder(work.books.of(one.id)) for one in work.attempts.of(cid)]
-
-
-def books_are_right(house: House, cid: str) -> bool:
-    """Coins are in transit at the service of an open attempt, in suspense while parked, else nowhere on the way."""
-    conversion = house.get(cid)
-    expected: list[str | None] = []
-    for attempt in house.attempts(cid):
-        on_the_way = attempt.is_open and attempt.state is not AttemptState.SETTLED
-        parked = conversion.state is State.NEEDS_REVIEW
-        expected.append((SUSPENSE if parked else transit_of(attempt.service_id)) if on_the_way else None)
-    return where(house, cid) == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -67,39 +49,12 @@ def test_an_unknown_order_keeps_its_coins_at_the_service_and_in_suspense_before_
     alpha.always("find", tell(None))
     cid = house.receive()
     house.begin(cid)
-    assert where(house, cid) == [transit_of("alpha")]
+    assert house.holders(cid) == [transit_of("alpha")]
     assert house.finish(cid).state is State.NEEDS_REVIEW
-    assert where(house, cid) == [SUSPENSE]
+    assert house.holders(cid) == [SUSPENSE]
     alpha.always("find", None)
     assert house.look(cid).state in (State.COMPLETED, State.NEEDS_REVIEW)
-    assert books_are_right(house, cid)
-
-
-@pytest.mark.parametrize("committed", [False, True], ids=["before-commit", "after-commit"])
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("play", list(PLAYS))
-def test_a_death_at_any_transaction_leaves_books_and_attempts_saying_the_same(
-    quick_house: NewHouse, play: str, kind: OperationKind, committed: bool
-) -> None:
-    """Both are written in one transaction: whenever the process dies, both are there or neither."""
-    wrong = []
-    for number in range(1, 60, 2):
-        house = quick_house()
-        cid = stage(house, kind, play)
-        fragile = FragileLedger(house.ledger, number, committed=committed)
-        for _ in range(40):
-            if not books_are_right(house, cid):
-                wrong.append(f"death at {number}: {house.states(cid)} but {where(house, cid)}")
-            if house.get(cid).state.is_terminal:
-                break
-            house.wait_until_due(cid)
-            try:
-                house.sweep("a" if fragile.transactions < number else "b", fragile)
-            except Crash:
-                house.guards.pop("a", None)
-        if fragile.transactions < number:
-            break
-    assert not wrong
+    assert house.books_agree(cid)
 
 
 def test_a_deposit_that_came_back_is_in_the_pool_again(house: House) -> None:

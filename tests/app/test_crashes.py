@@ -71,10 +71,13 @@ def test_a_death_at_any_transaction_neither_doubles_nor_loses(
         house = quick_house()
         cid = stage(house, kind, play)
         fragile = FragileLedger(house.ledger, number, committed=committed)
-        done = house.finish_crashing(cid, fragile)
+        books: list[bool] = []  # in one transaction with what they tell: both are there, or neither
+        done = house.finish_crashing(cid, fragile, at_death=lambda h=house, c=cid, b=books: b.append(h.books_agree(c)))
         open_attempts = [one for one in house.attempts(cid) if one.is_open]
         if (done.state, len(house.payouts()), len(open_attempts)) != (State.COMPLETED, 1, 1):
             troubles.append(f"death at transaction {number}: {done.state}, {len(house.payouts())} payouts")
+        if not (all(books) and house.books_agree(cid)):
+            troubles.append(f"death at transaction {number}: {house.states(cid)}, but {house.holders(cid)}")
         if fragile.transactions < number:
             break
     else:

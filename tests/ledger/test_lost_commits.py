@@ -24,6 +24,7 @@ from tests.builders import START
 from tests.fakes import HandClock, Scene
 from tests.ledger.commit_proxy import CommitProxy, Lost, commit_proxy
 from tests.ledger.conftest import new_database
+from tests.scenarios.world import until
 
 MOST = 60
 """More transactions than a conversion takes."""
@@ -75,7 +76,16 @@ def finish(house: House, conversion_id: str, ledger: SqlLedger) -> Conversion:
             house.sweep(owner, ledger)
         except sa.exc.OperationalError:
             owner = "b"
+            until(lambda: nobody_is_in_a_transaction(house), 10, "the server let go of the lost connection", pause=0.01)
     return house.get(conversion_id)
+
+
+def nobody_is_in_a_transaction(house: House) -> bool:
+    """A sweep passes over rows that somebody still holds."""
+    assert isinstance(house.ledger, SqlLedger)
+    idle = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in trans%%'"
+    with house.ledger.engine.connect() as connection:
+        return connection.exec_driver_sql(idle).scalar_one() == 0
 
 
 def sweep_until_it_breaks(house: House, conversion_id: str, ledger: SqlLedger) -> None:
@@ -90,7 +100,7 @@ def test_a_connection_lost_during_any_commit_neither_doubles_nor_loses(
     ways: Ways, kind: OperationKind, lost: Lost
 ) -> None:
     troubles = []
-    for number in range(1, MOST):
+    for number in range(1 + (lost is Lost.ANSWER), MOST, 2):
         house = ways.house()
         cid = stage(house, kind, "plain")
         ways.proxy.lose(number, lost)

@@ -86,7 +86,9 @@ def proves(seen: Seen, point: str) -> None:
         where, _, kind = point.rpartition(" ")
         state, executed = AROUND_AN_OPERATION[where]
         assert seen.operation == (kind, state)
-        assert seen.executed[WORDS_OF_THE_WORLD[kind]] == executed
+        done = seen.executed[WORDS_OF_THE_WORLD[kind]]
+        # Payments of an account go out together: one may have gone with a later one, or died with an earlier one.
+        assert done == executed or (kind == "deposit" and done <= 1)
 
 
 @pytest.mark.parametrize("point", [one for one in POINTS if one.plays], ids=lambda one: f"{one.number}")
