@@ -102,7 +102,7 @@ def test_backups_take_over_and_operators_hear_of_it(world: World) -> None:
         return degraded()
 
     until(known, 90, "the pair is known to depend on backups")
-    [alert] = degraded()
+    alert, *_ = degraded()  # again, if a breaker on trial let a lower tier in for a moment
     assert (alert.payload["pair"], alert.payload["usual"]) == ("ETH-BTC", 1)
     assert set(alert.payload["unavailable"]) >= {*TIERS[1], *TIERS[2]}
 
