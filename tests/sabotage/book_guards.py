@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.sabotage.guard import Guard, one, tests_of
+from tests.sabotage.guard import Guard, one
 
 _MIGRATION = "converter/ledger/migrations/versions/0004_books.py"
 _ENDING = "converter/ending.py"
@@ -98,10 +98,8 @@ PERSON = (
             "untouched=status is OrderStatus.REJECTED and paid is None,",
             "untouched=status is OrderStatus.REJECTED,",
         ),
-        tests=tests_of(
-            "tests/services/test_btcpay_lightning.py",
-            "test_a_cancelled_payout_was_never_approved_only_while_it_has_no_amount",
-        ),
+        tests=("tests/services/test_btcpay_lightning.py",),
+        keyword="cancelled_payout_was_never_approved",
     ),
 )
 
