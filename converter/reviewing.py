@@ -195,6 +195,8 @@ def _against(case: Case, refund_txid: str | None) -> str:
         return own or _shown(answer, _PAYING)
     if paid is not None and paid.raw and answer.sighting not in _NEVER_MINED:
         return f"our signed payment {paid.txid} was or can be mined (its chain says {answer.sighting or 'nothing'})"
+    if paid is not None and not paid.raw:
+        return f"a person reported its deposit as paid in {paid.txid}"
     return _shown(answer, _TAKEN)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from converter.auditing import Auditing
+from converter.depositing import report_deposit
 from converter.desk import Next
 from converter.domain import events
 from converter.domain.conversions import AttemptState, State
@@ -143,6 +144,19 @@ def test_not_executed_is_refused_while_our_signed_payment_can_be_mined(house: Ho
     house.wallet.mined[other.nonce] = replace(other, txid="another")
     alpha.always("find", None)
     assert reviewing(house).not_executed(cid, WORD) is Next.EXECUTE
+
+
+def test_not_executed_is_refused_after_a_person_reported_the_deposit_as_paid(house: House) -> None:
+    alpha = house.add("alpha", DEPOSIT, "0.1")
+    house.wallet.pays_itself = False
+    cid = house.receive()
+    house.begin(cid)
+    report_deposit(house.ledger, cid, "f00d")
+    alpha.always("find", bend(lambda order: replace(order, status=OrderStatus.EXPIRED)))
+    assert house.finish(cid).state is State.NEEDS_REVIEW
+    with pytest.raises(InvalidRequest, match="f00d"):
+        reviewing(house).not_executed(cid, WORD)
+    assert house.get(cid).state is State.NEEDS_REVIEW
 
 
 def test_a_deposit_that_a_person_saw_come_back_frees_the_conversion_and_counts_once(house: House) -> None:
