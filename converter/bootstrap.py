@@ -1,14 +1,11 @@
-"""The only place that names implementations: settings in, wired use-cases out."""
+"""The only place that names implementations, with its parts `equipping` and `sharing`: settings in, use-cases out."""
 
 from __future__ import annotations
 
 import os
 import socket
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from decimal import Decimal
 from functools import cached_property, partial
 
 from converter.asking import Asking
@@ -16,40 +13,38 @@ from converter.auditing import Auditing
 from converter.checking import Checking
 from converter.comparing import Comparing
 from converter.desk import Desk, Timing
-from converter.domain.coins import Asset, assets
+from converter.domain.coins import assets
 from converter.domain.errors import ConfigurationError
-from converter.domain.policy import RoutingPolicy, ServicePolicy
+from converter.domain.policy import RoutingPolicy
+from converter.equipping import (
+    SystemClock,
+    absent_keys,
+    known_minimum,
+    make_wallets,
+    place_of,
+    secret_values,
+    service_of,
+)
 from converter.execution import Execution
 from converter.guard import GuardedService
 from converter.ledger.counters import SqlCounter
 from converter.ledger.repository import SqlLedger, open_ledger
 from converter.operating import Operating
 from converter.planning import Planning
-from converter.ports import ConversionService, Counter, KeyStore, Wallet
+from converter.ports import ConversionService, KeyStore
 from converter.quoting import Quoting
 from converter.reconciliation import Reconciliation
 from converter.reviewing import Reviewing
-from converter.security.keys import EnvironmentKeys, variable
+from converter.security.keys import EnvironmentKeys
 from converter.selecting import Selecting
 from converter.sending import Sending
-from converter.services import REGISTRY, make_service, service_class
-from converter.services.base import ServiceSettings
-from converter.settings import Service, Settings, WalletSettings, environment, load_settings
+from converter.services import REGISTRY, service_class
+from converter.settings import Service, Settings, environment, load_settings
 from converter.settlement import Settlement
 from converter.shadowing import Shadowing
 from converter.sharing import Commons, build_commons, caps
 from converter.surveying import Entry, Surveying
 from converter.sweeping import Sweeping
-from converter.wallets.bitcoind import BitcoindWallet
-from converter.wallets.manual import ManualWallet
-
-
-class SystemClock:
-    """The host's wall clock."""
-
-    def now(self) -> datetime:
-        """Aware UTC time."""
-        return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -125,7 +120,7 @@ def routing_policy(settings: Settings) -> RoutingPolicy:
     """The routing policy of a configuration."""
     given = settings.multi_service
     return RoutingPolicy(
-        services=tuple(_place(settings, one, _known_minimum(one.id)) for one in settings.enabled_services),
+        services=tuple(place_of(settings, one, known_minimum(one.id)) for one in settings.enabled_services),
         parallel_queries=given.parallel_queries,
         max_parallel_requests=given.max_parallel_requests,
         request_timeout=given.request_timeout,
@@ -140,24 +135,18 @@ def routing_policy(settings: Settings) -> RoutingPolicy:
     )
 
 
-def _place(settings: Settings, one: Service, minimum: Mapping[str, Decimal]) -> ServicePolicy:
-    return ServicePolicy(
-        service_id=one.id,
-        tier=one.priority,
-        weight=one.weight,
-        max_failures=one.max_failures or settings.multi_service.max_service_failures,
-        recovery_time=one.recovery_time or settings.multi_service.service_recovery_time,
-        minimum={**minimum, **one.min_amount},
-    )
+def build_engine(
+    settings: Settings | None = None, keys: KeyStore | None = None, ledger: SqlLedger | None = None
+) -> Engine:
+    """Wire everything for a process that works on conversions, on a given ledger or the configured one.
 
-
-def build_engine(settings: Settings | None = None, keys: KeyStore | None = None) -> Engine:
-    """Wire everything for a process that works on conversions. Raises ConfigurationError."""
+    Raises ConfigurationError.
+    """
     settings = settings or load_settings()
     keys = keys or EnvironmentKeys(environment())
     policy = routing_policy(settings)
-    ledger = open_ledger(settings.ledger)
-    make = partial(_service, settings, keys, counter=SqlCounter(ledger.engine))
+    ledger = ledger or open_ledger(settings.ledger)
+    make = partial(service_of, settings, keys, counter=SqlCounter(ledger.engine))
     commons = build_commons(settings, policy.services)
     bulletin = commons.desk.bulletin
     services = {
@@ -175,23 +164,11 @@ def build_engine(settings: Settings | None = None, keys: KeyStore | None = None)
         park_unprovable=engine.park_unprovable,
     )
     owner = f"{socket.gethostname()}:{os.getpid()}:{threading.get_native_id()}"
-    desk = Desk(ledger, services, _wallets(settings, keys), policy, owner, commons.desk, timing)
+    desk = Desk(ledger, services, make_wallets(settings, keys), policy, owner, commons.desk, timing)
     with ledger.begin() as work:
         kept = work.memory.rates()
     commons.desk.rates.reload(kept, ledger.now())
-    return Engine(settings, desk, ledger, commons, _secrets(settings, keys))
-
-
-def _secrets(settings: Settings, keys: KeyStore) -> tuple[str, ...]:
-    """Values of all keys that are there."""
-    names = [(one.id, name) for one in settings.services if one.id in REGISTRY for name in _key_names(one.id)]
-    names += [("wallet", network) for network in settings.wallets]
-    return tuple(key for service_id, name in names if (key := keys.get(service_id, name)) is not None)
-
-
-def _key_names(service_id: str) -> tuple[str, ...]:
-    known = service_class(service_id).capabilities
-    return (*known.keys, *known.optional_keys)
+    return Engine(settings, desk, ledger, commons, secret_values(settings, keys))
 
 
 def build_operating(settings: Settings) -> Operating:
@@ -205,37 +182,11 @@ def build_reviewing(settings: Settings, keys: KeyStore, owner: str) -> Reviewing
     return Reviewing(replace(build_engine(settings, keys).desk, owner=owner))
 
 
-def missing_keys(settings: Settings, keys: KeyStore) -> dict[str, list[str]]:
-    """Variables of missing keys, by enabled service; a service with one is not asked."""
-    return {one.id: absent for one in settings.enabled_services if (absent := _absent(one, keys))}
-
-
-def _absent(one: Service, keys: KeyStore) -> list[str]:
-    names = service_class(one.id).capabilities.keys
-    absent = [variable(one.id, name) for name in names if keys.get(one.id, name) is None]
-    return absent + ([] if one.base_url else [f"services[{one.id}].baseUrl"])
-
-
-def _known_minimum(service_id: str) -> Mapping[str, Decimal]:
-    known: Mapping[str, Decimal] = service_class(service_id).capabilities.minimum
-    return known
-
-
-def supporting(settings: Settings, from_asset: Asset, to_asset: Asset) -> list[str]:
-    """Enabled services that convert a pair."""
-    return [one.id for one in settings.enabled_services if service_class(one.id).supports(from_asset, to_asset)]
-
-
-def addressed(settings: Settings) -> list[str]:
-    """Enabled services that this version has and that have an address."""
-    return [one.id for one in settings.enabled_services if one.id in REGISTRY and one.base_url]
-
-
 def build_surveying(settings: Settings, keys: KeyStore) -> Surveying:
     """Every configured service, for asking outside of a conversion."""
 
     def make(service_id: str) -> ConversionService:
-        service = _service(settings, keys, service_id)
+        service = service_of(settings, keys, service_id)
         if service is None:
             raise ConfigurationError(f"services: {service_id} lacks a key or its baseUrl")
         return service
@@ -245,54 +196,16 @@ def build_surveying(settings: Settings, keys: KeyStore) -> Surveying:
 
 def _entry(settings: Settings, one: Service, keys: KeyStore) -> Entry:
     if one.id not in REGISTRY:
-        return Entry(_place(settings, one, {}), one.id, one.base_url, one.enabled, known=False)
+        return Entry(place_of(settings, one, {}), one.id, one.base_url, one.enabled, known=False)
     kind = service_class(one.id)
     sides = [(gives, gets) for gives in assets() for gets in assets() if gives.coin != gets.coin]
     return Entry(
-        place=_place(settings, one, kind.capabilities.minimum),
+        place=place_of(settings, one, kind.capabilities.minimum),
         title=kind.capabilities.title,
         base_url=one.base_url,
         enabled=one.enabled,
         known=True,
         needs_keys=bool(kind.capabilities.keys),
-        missing=tuple(_absent(one, keys)),
+        missing=tuple(absent_keys(one, keys)),
         pairs=tuple(pair for pair in sides if kind.supports(*pair)),
     )
-
-
-def _service(
-    settings: Settings, keys: KeyStore, service_id: str, counter: Counter | None = None
-) -> ConversionService | None:
-    """The service, or None while a key or its address is missing."""
-    entry: Service = next(one for one in settings.services if one.id == service_id)
-    if _absent(entry, keys):
-        return None
-    names = _key_names(service_id)
-    given = {name: key for name in names if (key := keys.get(service_id, name)) is not None}
-    try:
-        place = ServiceSettings(entry.base_url, given, entry.options, counter)
-        return make_service(service_id, place, SystemClock())
-    except ValueError as error:
-        raise ConfigurationError(f"services[{service_id}]: {error}") from None
-
-
-def _wallets(settings: Settings, keys: KeyStore) -> dict[str, Wallet]:
-    wallets: dict[str, Wallet] = {}
-    for network, given in settings.wallets.items():
-        wallet = _wallet(network, given, keys)
-        if wallet is not None:
-            wallets[network] = wallet
-    return wallets
-
-
-def _wallet(network: str, given: WalletSettings, keys: KeyStore) -> Wallet | None:
-    if given.kind == "manual":
-        return ManualWallet(network)
-    key = keys.get("wallet", network)
-    if key is None or not given.rpc_url:
-        return None
-    if given.kind == "bitcoind":
-        return BitcoindWallet(given.rpc_url, key, network, given.confirmations, given.max_fee)
-    from converter.wallets.evm import EvmNetwork, EvmWallet  # noqa: PLC0415  eth-account takes half a second to import
-
-    return EvmWallet(given.rpc_url, key, EvmNetwork(network, given.chain_id, given.confirmations, given.tokens))

@@ -7,26 +7,24 @@ accepted once `convert` returned, whether or not a broker or a worker is there a
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from converter.bootstrap import routing_policy, supporting
+from converter.accepting import Accepting
+from converter.bootstrap import routing_policy
 from converter.depositing import report_deposit
 from converter.domain.conversions import Conversion, State
 from converter.domain.errors import ConverterError, InvalidRequest
-from converter.domain.events import ALL_EVENTS, CONVERSION_ACCEPTED, Event
-from converter.domain.intake import check_services, conversion_id, read_request
-from converter.domain.money import plain
+from converter.domain.events import ALL_EVENTS
 from converter.domain.policy import override_text
 from converter.enqueue import TaskSender
+from converter.equipping import minimums
 from converter.ledger.repository import open_ledger
 from converter.listening import Listener
 from converter.local.home import running_settings
@@ -35,7 +33,6 @@ from converter.own_settings import own_settings
 
 log = logging.getLogger(__name__)
 
-_HANDOVER = timedelta(seconds=3)
 _POLL = 0.1
 
 
@@ -124,6 +121,7 @@ class MultiServiceConverter:
         self._ledger = open_ledger(self._settings.ledger, migrate=True)
         self._sender = TaskSender(self._settings.redis_url)
         self._listener = Listener(self._ledger)
+        self._accepting = Accepting(self._ledger, minimums(self._settings, self._policy), self._sender.send)
 
     def convert(
         self,
@@ -144,22 +142,8 @@ class MultiServiceConverter:
         if unknown:
             raise InvalidRequest(min(unknown), "is not a field of a conversion", "from_network, to_network")
         fields = {"from_coin": from_coin, "to_coin": to_coin, "amount": amount, "address": address, **networks}
-        request = read_request({**fields, "idempotency_key": idempotency_key})
-        check_services(request, self._minimums(request.from_asset, request.to_asset))
-        request = replace(request, policy=self._own)
-        identity = conversion_id(time.time_ns() // 1_000_000, secrets.token_bytes(10))
-        with self._ledger.begin() as work:
-            conversion = work.conversions.add(identity, request, work.now() + _HANDOVER)
-            if conversion.id == identity:
-                payload = {
-                    "from": str(request.from_asset),
-                    "to": str(request.to_asset),
-                    "amount": plain(request.amount),
-                }
-                work.outbox.add(Event(CONVERSION_ACCEPTED, payload, identity))
-        if conversion.id == identity:
-            self._sender.send("conversions.start", identity)
-        return self.get(conversion.id)
+        accepted = self._accepting.accept({**fields, "idempotency_key": idempotency_key}, self._own)
+        return self.get(accepted.conversion.id)
 
     def get(self, identity: str) -> ConversionHandle:
         """The handle of a conversion. Raises ConversionNotFound."""
@@ -204,14 +188,6 @@ class MultiServiceConverter:
     def _read(self, identity: str) -> Conversion:
         with self._ledger.begin() as work:
             return work.conversions.get(identity)
-
-    def _minimums(self, from_asset: Any, to_asset: Any) -> dict[str, Decimal | None]:
-        converting = supporting(self._settings, from_asset, to_asset)
-        return {
-            place.service_id: place.minimum.get(from_asset.coin)
-            for place in self._policy.services
-            if place.service_id in converting
-        }
 
 
 def _result(conversion: Conversion) -> ConversionResult:

@@ -17,12 +17,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel, to_snake
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from converter.domain.errors import ConfigurationError
-from converter.settings_types import CapsByCoin, CapsByPair, Milliseconds, MillisecondsOrNone
+from converter.settings_faces import Alerts, Api, Logs, Webhook
+from converter.settings_types import CapsByCoin, CapsByPair, Milliseconds, MillisecondsOrNone, Section
 
 SERVICES = (
     "binance",
@@ -35,14 +36,6 @@ SERVICES = (
     "thorchain",
 )
 """Ids that a configuration may name."""
-
-
-class Section(BaseModel):
-    """A part of the configuration, in either spelling; an unknown key is an error."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="forbid", frozen=True
-    )
 
 
 class MultiService(Section):
@@ -134,6 +127,10 @@ class Settings(BaseSettings):
     services: tuple[Service, ...] = ()
     wallets: dict[str, WalletSettings] = Field(default_factory=dict)
     engine: Engine = Engine()
+    api: Api = Api()
+    webhooks: tuple[Webhook, ...] = ()
+    alerts: Alerts = Alerts()
+    logs: Logs = Logs()
     home: Path = Field(default_factory=lambda: Path.home() / ".converter")
     redis_url: str = Field(default="", repr=False)
     ledger_url: str = Field(default="", repr=False)
@@ -180,7 +177,7 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
-_SECTIONS = {"multi_service", "engine"}
+_SECTIONS = {"multi_service", "engine", "api", "alerts", "logs"}
 """Sections whose keys are settings; in the others some keys are data (networks, options)."""
 
 

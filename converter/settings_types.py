@@ -1,4 +1,4 @@
-"""Kinds of settings: durations in whole milliseconds, caps by coin and by pair."""
+"""Kinds of settings: a section, durations in whole milliseconds, caps by coin and by pair."""
 
 from __future__ import annotations
 
@@ -6,10 +6,19 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 
 from converter.domain.coins import assets, coins
 from converter.domain.conditions import pair_of
+
+
+class Section(BaseModel):
+    """A part of the configuration, in either spelling; an unknown key is an error."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="forbid", frozen=True
+    )
 
 
 def _from_milliseconds(value: Any) -> Any:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+from converter.accepting import Accepting
 from converter.api.app import Parts
 from converter.api.callbacks import Listener
-from converter.bootstrap import routing_policy
+from converter.api.door import LOOPBACK, Door
+from converter.bootstrap import build_engine, build_surveying
 from converter.enqueue import TaskSender
+from converter.equipping import minimums
 from converter.hearing import Hearing
 from converter.ledger.repository import SqlLedger, open_ledger
+from converter.operating import Operating
 from converter.ports import KeyStore
+from converter.reviewing import Reviewing
 from converter.services import CALLBACKS, callback_reader, service_class
 from converter.services.base import ServiceSettings
 from converter.services.callbacks import SECRET, TOKEN, CallbackHint, check_token
@@ -32,7 +37,26 @@ def open_parts(settings: Settings, keys: KeyStore) -> Iterator[Parts]:
 
 def make_parts(settings: Settings, keys: KeyStore, ledger: SqlLedger, send: Callable[[str, str], bool]) -> Parts:
     """The parts on a given ledger; `send` takes a task and a conversion id."""
-    return Parts(Hearing(ledger, send), make_listeners(settings, keys), ledger, routing_policy(settings))
+    engine = build_engine(settings, keys, ledger)
+    commons = engine.commons
+    return Parts(
+        settings=settings,
+        engine=engine,
+        hearing=Hearing(ledger, send),
+        listeners=make_listeners(settings, keys),
+        accepting=Accepting(ledger, minimums(settings, engine.desk.policy), send),
+        surveying=build_surveying(settings, keys),
+        operating=Operating(ledger, commons.breakers, commons.desk.rates),
+        reviewing=Reviewing(engine.desk),
+    )
+
+
+def make_door(settings: Settings, keys: KeyStore, host: str) -> Door | None:
+    """Who may ask a server that listens on `host`; None where nobody may, for there is no token to show."""
+    token = keys.get("api", "token")
+    if token is None and host not in LOOPBACK:
+        return None
+    return Door(LOOPBACK | {host, *settings.api.allowed_hosts}, token)
 
 
 def make_listeners(settings: Settings, keys: KeyStore) -> dict[str, Listener]:

@@ -9,15 +9,16 @@ from typing import Any
 
 import click
 
-from converter.bootstrap import addressed
 from converter.cli.explain import explain
-from converter.cli.output import console, conversion_facts, errors, json_option, print_json, speaks_errors, table
+from converter.cli.output import console, errors, json_option, print_json, speaks_errors, table
 from converter.cli.review import cancel, resolve, retry, review
 from converter.client import ConversionHandle, ConversionNotCompleted, MultiServiceConverter
 from converter.domain.conversions import Conversion, State
 from converter.domain.errors import InvalidRequest
 from converter.domain.money import plain
 from converter.domain.quotes import QuoteRow
+from converter.equipping import addressed
+from converter.facts import conversion_facts
 from converter.ledger.repository import SqlLedger, open_ledger
 from converter.local.home import read_run_file, running_settings
 

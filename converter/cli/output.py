@@ -13,7 +13,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from converter.domain.conversions import Conversion
 from converter.domain.errors import ConfigurationError, ConverterError, InvalidRequest
 from converter.domain.money import plain
 
@@ -46,35 +45,6 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     for row in texts:
         shown.add_row(*row)
     console.print(shown)
-
-
-def conversion_facts(conversion: Conversion) -> dict[str, Any]:
-    """A conversion as JSON shows it."""
-    request = conversion.request
-    return {
-        "id": conversion.id,
-        "state": conversion.state,
-        "fromCoin": request.from_asset.coin,
-        "fromNetwork": request.from_asset.network,
-        "toCoin": request.to_asset.coin,
-        "toNetwork": request.to_asset.network,
-        "amount": plain(request.amount),
-        "address": request.address,
-        "idempotencyKey": request.idempotency_key,
-        "service": conversion.service_id,
-        "promised": _amount(conversion.promised),
-        "delivered": _amount(conversion.delivered),
-        "txid": conversion.txid or None,
-        "reason": conversion.reason or None,
-        "round": conversion.round,
-        "failovers": conversion.failovers,
-        "createdAt": conversion.created_at.isoformat(),
-        "completedAt": conversion.completed_at.isoformat() if conversion.completed_at else None,
-    }
-
-
-def _amount(amount: Decimal | None) -> str | None:
-    return plain(amount) if amount is not None else None
 
 
 def speaks_errors(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,12 +12,13 @@ import click
 
 from converter.bootstrap import build_reviewing
 from converter.cli.keys import operator_keys
-from converter.cli.output import console, conversion_facts, json_option, print_json, speaks_errors
+from converter.cli.output import console, json_option, print_json, speaks_errors
 from converter.desk import Next
 from converter.domain.conversions import Conversion, State
 from converter.domain.errors import InvalidRequest
 from converter.enqueue import TaskSender
 from converter.evidence import Case
+from converter.facts import conversion_facts
 from converter.local.home import running_settings
 from converter.reviewing import Reviewing, Word
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from converter.bootstrap import missing_keys, routing_policy
+from converter.bootstrap import routing_policy
 from converter.cli.output import console, errors, json_option, print_json, speaks_errors, table
 from converter.domain.errors import ConfigurationError
+from converter.equipping import missing_keys
 from converter.ledger.repository import open_ledger
 from converter.local.home import read_run_file, running_settings
 from converter.monitoring import status as read_status

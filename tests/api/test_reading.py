@@ -16,7 +16,7 @@ import requests
 from fastapi.testclient import TestClient
 
 from converter.api.app import create_app
-from converter.api.wiring import make_parts
+from converter.api.wiring import make_door, make_parts
 from converter.explaining import explain
 from converter.security.keys import EnvironmentKeys
 from converter.settings import Service, Settings
@@ -46,7 +46,8 @@ def house(kept: Kept) -> House:
 
 def client(house: House, *, loopback: bool = True, host: str = "127.0.0.1:8080") -> TestClient:
     parts = make_parts(SETTINGS, EnvironmentKeys({}), house.ledger, lambda task, conversion_id: True)
-    return TestClient(create_app(parts, loopback=loopback), base_url=f"http://{host}")
+    door = make_door(SETTINGS, EnvironmentKeys({}), "127.0.0.1" if loopback else "10.0.0.1")
+    return TestClient(create_app(parts, door), base_url=f"http://{host}")
 
 
 def completed(house: House) -> str:
@@ -69,8 +70,8 @@ def test_a_conversion_is_explained_as_the_record_has_it(house: House) -> None:
 def test_an_unknown_conversion_is_not_found_and_named(house: House, conversion_id: str) -> None:
     answer = client(house).get(explained(conversion_id))
     assert answer.status_code == 404
-    assert answer.json()["type"] == "ConversionNotFound"
-    assert answer.json()["error"].startswith("no conversion ")
+    assert answer.json()["error"] == "ConversionNotFound"
+    assert answer.json()["detail"].startswith("no conversion ")
 
 
 def test_the_status_has_the_specified_names(house: House) -> None:
@@ -93,7 +94,7 @@ def test_a_page_or_proxy_that_names_another_host_finds_nothing(house: House, hos
     conversion_id = completed(house)
     for path in (STATUS, explained(conversion_id)):
         answer = client(house).get(path, headers={"Host": host})
-        assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
+        assert (answer.status_code, answer.json()["error"]) == (404, "NotFound")
 
 
 def test_where_others_can_reach_the_server_there_is_nothing_to_read(house: House) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from converter.bootstrap import missing_keys, routing_policy
+from converter.bootstrap import routing_policy
 from converter.domain.errors import ConfigurationError
+from converter.equipping import missing_keys
 from converter.security.keys import EnvironmentKeys, variable
 from converter.services import REGISTRY
 from converter.services.base import ServiceSettings
