@@ -42,7 +42,7 @@ _ENGINE = {
 @click.option("--workers", default=4, type=click.IntRange(1, 64), help="Worker processes.")
 @click.option("--ledger", default="postgresql", help="`postgresql` (started here), `sqlite`, or a database's URL.")
 @click.option("--service", "services", multiple=True, help="Only these services take part; repeat it for more.")
-@click.option("--under-way", default=60, type=click.IntRange(1, 5000), help="How many at once, beside those that wait.")
+@click.option("--under-way", type=click.IntRange(1, 5000), help="How many at once; by default the profile says it.")
 @click.option(
     "--folder", type=click.Path(file_okay=False, path_type=Path), help="Keep the logs (and a SQLite ledger) here."
 )
@@ -60,7 +60,8 @@ def drill(as_json: bool, services: tuple[str, ...], **given: Any) -> None:
         if not as_json:
             console.print(f"[dim]{time.monotonic() - started:6.1f} s[/dim]  {line}", highlight=False)
 
-    task = Task(profile_of(given["name"]), given["count"], given["seed"], given["under_way"], _LEASE)
+    profile = profile_of(given["name"])
+    task = Task(profile, given["count"], given["seed"], given["under_way"] or profile.under_way, _LEASE)
     options = StackOptions(sandbox_speed=5.0, services=services or None, workers=given["workers"], api_port=0)
     with _folder(given["folder"]) as folder, _ledger(given["ledger"]) as url:
         environ = {name: text for name, text in environment().items() if name not in _OWN}

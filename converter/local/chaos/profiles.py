@@ -54,7 +54,8 @@ class Profile:
     * `callbacks_doubled`: callbacks sent three times, and as many out of order;
     * `hints_doubled`: per accepted conversion, the chance that a start, an execute and a settle hint are sent for
       conversions that did not ask for one;
-    * `goal`: the least share of conversions that must be completed without a person.
+    * `goal`: the least share of conversions that must be completed without a person;
+    * `under_way`: how many are kept busy at once. On a bad day most of them wait for a proof and not for a worker.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Profile:
     hints_doubled: float
     strikes: tuple[Strike, ...]
     goal: Decimal
+    under_way: int = 60
 
 
 USUAL = Profile(
@@ -98,7 +100,7 @@ BAD_DAY = Profile(
     callbacks_doubled=0.3,
     hints_doubled=0.2,
     strikes=(
-        Strike(Blow.KILL, 8),
+        Strike(Blow.KILL, 15),
         Strike(Blow.KILL_BEAT, 60),
         Strike(Blow.PAUSE, 40, (2, 6)),
         Strike(Blow.FLUSH, 60),
@@ -107,6 +109,7 @@ BAD_DAY = Profile(
         Strike(Blow.PRICE, 30),
     ),
     goal=Decimal("0.95"),
+    under_way=200,
 )
 
 SMOKE = replace(USUAL, name="smoke", refused=0.0)
