@@ -7,6 +7,7 @@ from importlib import import_module
 import click
 
 _COMMANDS = {
+    "api": "converter.cli.serve:api",
     "audit": "converter.cli.audit:audit",
     "conversions": "converter.cli.conversions:conversions",
     "convert": "converter.cli.conversions:convert",
@@ -15,7 +16,7 @@ _COMMANDS = {
     "migrate": "converter.cli.system:migrate",
     "rates": "converter.cli.rates:rates",
     "sandbox": "converter.cli.system:sandbox",
-    "serve": "converter.cli.serve:serve",
+    "serve": "converter.cli.serve:api",
     "services": "converter.cli.services:services",
     "status": "converter.cli.system:status",
     "up": "converter.cli.system:up",
