@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from converter.desk import Desk
@@ -15,8 +16,10 @@ from converter.domain.transfers import Sighting, Transfer
 from converter.ports import Deadline
 from converter.reconciliation import Reconciliation
 
-ASKED_AT_ONCE = 200
+CASES = 200
 """Parked conversions that one list shows."""
+_AT_ONCE = 4
+"""Parked conversions whose services are asked at the same time."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +107,34 @@ class Evidence:
         self._desk = desk
         self._reconciliation = Reconciliation(desk)
 
-    def parked(self, *, ask: bool) -> list[Case]:
-        """All conversions before a person, the longest waiting first; `ask`: with what is answered now."""
+    def parked(self, *, ask: bool, within: timedelta | None = None) -> list[Case]:
+        """All conversions before a person, the longest waiting first; `ask`: with what is answered now.
+
+        Services are asked for some at a time. `within`: what has not come by then is told as not asked in time.
+        """
         with self._desk.ledger.begin() as work:
-            found = work.conversions.page(states=(State.NEEDS_REVIEW,), limit=ASKED_AT_ONCE)
-        return [self.of(one, ask=ask) for one in sorted(found, key=lambda one: one.since)]
+            found = work.conversions.page(states=(State.NEEDS_REVIEW,), limit=CASES)
+        cases = [self.of(one, ask=False) for one in sorted(found, key=lambda one: one.since)]
+        return self._asked(cases, within) if ask else cases
+
+    def _asked(self, cases: list[Case], within: timedelta | None) -> list[Case]:
+        """The same cases with answers. Calls that are under way when the time is over end by their own deadlines."""
+        pool = ThreadPoolExecutor(_AT_ONCE, "review")
+        asked = {one.conversion.id: pool.submit(self._answered, one) for one in cases if one.attempt is not None}
+        wait(asked.values(), None if within is None else within.total_seconds())
+        pool.shutdown(wait=False, cancel_futures=True)
+        late = Answer(error=f"not within {within.total_seconds():g} s" if within is not None else "")
+        return [
+            one
+            if (coming := asked.get(one.conversion.id)) is None
+            else (coming.result() if coming.done() and not coming.cancelled() else replace(one, answer=late))
+            for one in cases
+        ]
+
+    def _answered(self, case: Case) -> Case:
+        if case.attempt is None:
+            return case
+        return replace(case, answer=self.ask(case.conversion, case.attempt, case.sent))
 
     def of(self, conversion: Conversion, *, ask: bool) -> Case:
         """One conversion."""

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from converter.accepting import Accepting
 from converter.api.callbacks import Listener, callback_routes
 from converter.api.door import Door
+from converter.api.operator import operator_routes
 from converter.api.problems import speak_problems
 from converter.api.reading import reading_routes
 from converter.bootstrap import Engine
@@ -58,6 +59,8 @@ def create_app(parts: Parts, door: Door | None = None) -> FastAPI:
     app.include_router(callback_routes(parts.hearing, parts.listeners))
     if door is not None:
         app.include_router(reading_routes(parts.ledger, parts.policy), dependencies=[Depends(door)])
+        operator = operator_routes(parts.engine, parts.operating, parts.reviewing)
+        app.include_router(operator, dependencies=[Depends(door)])
     return app
 
 
