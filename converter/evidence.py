@@ -42,6 +42,17 @@ class Answer:
             told = "shows it as " + " ".join(part for part in parts if part)
         return told if self.sighting is None else f"{told}; our deposit is {self.sighting} on its chain"
 
+    def facts(self) -> dict[str, Any]:
+        """As JSON shows it: what a person decides by. `txid` is of the payout, as the service names it."""
+        order = self.order
+        return {
+            "known": None if self.error else order is not None,
+            "status": None if order is None else str(order.status),
+            "txid": (order.txid or None) if order is not None else None,
+            "deposit": None if self.sighting is None else str(self.sighting),
+            "error": self.error or None,
+        }
+
 
 @dataclass(frozen=True)
 class Sent:
@@ -73,6 +84,8 @@ class Case:
     attempt: Attempt | None
     sent: tuple[Sent, ...]
     answer: Answer | None = None
+    earlier: tuple[Attempt, ...] = ()
+    """Attempts that came to nothing."""
 
     @property
     def since(self) -> datetime:
@@ -80,7 +93,7 @@ class Case:
         return self.conversion.since
 
     def facts(self) -> dict[str, Any]:
-        """As JSON shows it."""
+        """As JSON shows it. `words`: what a person may say of it."""
         conversion, attempt = self.conversion, self.attempt
         request = conversion.request
         return {
@@ -91,13 +104,33 @@ class Case:
             "address": request.address,
             "since": self.since.isoformat(),
             "reason": conversion.reason,
+            "createdAt": conversion.created_at.isoformat(),
+            "idempotencyKey": request.idempotency_key,
             "service": attempt.service_id if attempt is not None else None,
+            "attempt": attempt.number if attempt is not None else None,
+            "attemptState": str(attempt.state) if attempt is not None else None,
             "promised": plain(attempt.promised) if attempt is not None else None,
             "orderId": attempt.service_order_id if attempt is not None else None,
             "depositAddress": (attempt.deposit_address or None) if attempt is not None else None,
+            "depositAmount": None if attempt is None or attempt.deposit is None else plain(attempt.deposit.amount),
+            "depositMemo": (attempt.deposit_memo or None) if attempt is not None else None,
             "sent": [one.facts() for one in self.sent],
+            "earlier": [_came_to_nothing(one) for one in self.earlier],
             "answer": self.answer.text if self.answer is not None else None,
+            "found": self.answer.facts() if self.answer is not None else None,
+            "words": ["notExecuted", "retry"] if attempt is None else ["executed", "notExecuted", "retry"],
         }
+
+
+def _came_to_nothing(attempt: Attempt) -> dict[str, Any]:
+    """An attempt that is over, as JSON shows it."""
+    return {
+        "number": attempt.number,
+        "service": attempt.service_id,
+        "state": str(attempt.state),
+        "error": attempt.error or None,
+        "at": attempt.updated_at.isoformat(),
+    }
 
 
 class Evidence:
@@ -139,11 +172,12 @@ class Evidence:
     def of(self, conversion: Conversion, *, ask: bool) -> Case:
         """One conversion."""
         with self._desk.ledger.begin() as work:
-            attempt = next((one for one in work.attempts.of(conversion.id) if one.is_open), None)
+            attempts = work.attempts.of(conversion.id)
+            attempt = next((one for one in attempts if one.is_open), None)
             operations = work.attempts.operations(attempt.id) if attempt is not None else []
             sent = tuple(Sent(one, work.transfers.of(one)) for one in operations)
         answer = self.ask(conversion, attempt, sent) if ask and attempt is not None else None
-        return Case(conversion, attempt, sent, answer)
+        return Case(conversion, attempt, sent, answer, tuple(one for one in attempts if not one.is_open))
 
     def ask(self, conversion: Conversion, attempt: Attempt, sent: tuple[Sent, ...]) -> Answer:
         """What the service says of an attempt, and the chain of its deposit."""

@@ -417,7 +417,7 @@ def test_the_overview_counts_conversions_and_tells_what_waits_longest(desk: Desk
 
 
 def parked(house: House, number: int = 1) -> str:
-    if not house.services:
+    if "alpha" not in house.services:
         alpha = house.add("alpha", EXCHANGE, "0.1", rules=UNPROVABLE)
         alpha.always("place", vanish)
         alpha.always("find", tell(None))
@@ -427,13 +427,20 @@ def parked(house: House, number: int = 1) -> str:
 
 
 def test_what_needs_review_is_listed_with_its_evidence(house: House) -> None:
+    house.add("beta", EXCHANGE, "0.101").always("place", refuse(ServiceRejected))
     cid = parked(house)
     desk = Desk(house, "")
     [case] = desk.get("/review")["cases"]
     assert (case["id"], case["service"], case["answer"]) == (cid, "alpha", None)
     assert [one["state"] for one in case["sent"]] == ["PREPARED"]
+    assert (case["attempt"], case["attemptState"], case["promised"], case["found"]) == (2, "PREPARED", "0.1", None)
+    assert case["words"] == ["executed", "notExecuted", "retry"]
+    assert [(one["service"], one["state"], one["error"]) for one in case["earlier"]] == [
+        ("beta", "NOT_EXECUTED", "beta place: ServiceRejected")
+    ]
     [case] = desk.get("/review", ask=True)["cases"]
     assert case["answer"] == "does not know it"
+    assert case["found"] == {"known": False, "status": None, "txid": None, "deposit": None, "error": None}
 
 
 def test_what_is_not_answered_in_time_is_said_by_case_and_the_others_are_told(house: House) -> None:
