@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
+from converter.domain.conversions import State
 from converter.domain.errors import ConfigurationError
 from converter.ledger.attempts import SqlAttempts
 from converter.ledger.books import SqlBooks
@@ -24,7 +25,7 @@ from converter.ledger.inspection import SqlInspection
 from converter.ledger.lasting import SqlConditions, SqlMemory, SqlRounds
 from converter.ledger.outbox import SqlOutbox
 from converter.ledger.quotes import SqlQuotes
-from converter.ledger.statistics import read_statistics
+from converter.ledger.statistics import count_state, read_statistics
 from converter.ledger.transfers import SqlTransfers
 from converter.ledger.views import SqlViews
 
@@ -120,6 +121,10 @@ class SqlWork:
     def statistics(self) -> dict[str, Any]:
         """Counts by service and in all."""
         return read_statistics(self._connection)
+
+    def count(self, state: State, at_most: int) -> int:
+        """How many conversions are in this state; no more are counted than `at_most`."""
+        return count_state(self._connection, state, at_most)
 
 
 class SqlLedger:
