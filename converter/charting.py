@@ -24,6 +24,10 @@ from converter.ports.views import Sides
 LIMIT, MINUTES = 2000, 24 * 60
 """At most so many quotes, from at most so many minutes."""
 
+_SIDES = {pair_of(one, other): (one, other) for one in assets() for other in assets() if one.coin != other.coin}
+PAIRS = sorted(_SIDES)
+"""Names of all pairs that can be converted."""
+
 _SHOWN = Context(prec=16, rounding=ROUND_FLOOR)
 
 
@@ -52,10 +56,9 @@ def rate_history(ledger: ViewedLedger, pair: str | None, minutes: int = 60, limi
 
 def sides_of(pair: str) -> Sides:
     """The sides of a pair by its name, such as ETH-BTC. Raises InvalidRequest for one that cannot be converted."""
-    known = {pair_of(one, other): (one, other) for one in assets() for other in assets() if one.coin != other.coin}
-    if pair.upper() not in known:
+    if pair.upper() not in _SIDES:
         raise InvalidRequest("pair", f"unknown pair {pair[:60]!r}", "such as ETH-BTC or USDT.TRX-BTC.LIGHTNING")
-    return known[pair.upper()]
+    return _SIDES[pair.upper()]
 
 
 def pair_facts(name: str, state: PairState, now: datetime) -> dict[str, Any]:

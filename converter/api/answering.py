@@ -7,9 +7,9 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import Response
 
+from converter.api.lanes import PATIENCE, Lane
 from converter.remembering import Remembering
 
 _AT_ONCE = 2
@@ -19,10 +19,10 @@ Question = Callable[[], dict[str, Any]]
 
 
 class Answering:
-    """Answers questions of one kind as JSON."""
+    """Answers questions of one kind as JSON. `patience`: seconds that a question waits for its turn."""
 
-    def __init__(self, seconds: float = 1.0) -> None:
-        self._limiter = CapacityLimiter(_AT_ONCE)
+    def __init__(self, patience: float = PATIENCE, seconds: float = 1.0) -> None:
+        self._lane = Lane(_AT_ONCE, patience)
         self._told: Remembering[bytes] = Remembering(seconds)
 
     async def shared(self, key: Hashable, question: Question) -> Response:
@@ -41,8 +41,8 @@ class Answering:
         return await self._answer(asked)
 
     async def _answer(self, make: Callable[[], bytes]) -> Response:
-        return Response(await to_thread.run_sync(make, limiter=self._limiter), media_type="application/json")
+        return Response(await self._lane.run(make), media_type="application/json")
 
 
 def _json(question: Question) -> bytes:
-    return json.dumps(question(), ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(question(), separators=(",", ":")).encode()

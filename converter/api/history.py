@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Body, Path, Query, Response
 
 from converter import charting, failing_over
+from converter.api import forms
+from converter.api import operator_shapes as shapes
 from converter.api.answering import Answering
 from converter.api.services import require_redis
 from converter.domain.conditions import pair_of
@@ -21,12 +22,17 @@ _DECIMALS = 40
 """A rate between the dearest and the cheapest coin still has figures that count."""
 
 
-class Confirmed(BaseModel):
+Rate = Annotated[
+    str, forms.Form(r"[0-9]{1,20}(\.[0-9]{1,40})?", 'a positive plain decimal as text, such as "0.0607"', "0.0607")
+]
+Cursor = Annotated[str, forms.Form("[0-9]{1,18}", "`next` of the page before", "4711")]
+Pair = Annotated[str, Path(json_schema_extra={"enum": charting.PAIRS}, description="A pair, such as ETH-BTC.")]
+
+
+class Confirmed(forms.Body):
     """Where the market is: units of the second coin for one of the first. Without it, where the held quotes say."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    rate: Annotated[str, Field(max_length=100, examples=["0.0607"])] | None = None
+    rate: Rate | None = None
 
 
 def rates_routes(ledger: ViewedLedger, overview: Overview, operating: Operating) -> APIRouter:
@@ -34,9 +40,9 @@ def rates_routes(ledger: ViewedLedger, overview: Overview, operating: Operating)
     router = APIRouter(tags=["rates"])
     answering = Answering()
 
-    @router.get("/rates")
+    @router.get("/rates", operation_id="rates", response_model=shapes.Rates)
     async def rates(
-        pair: Annotated[str | None, Query(max_length=60, examples=["ETH-BTC"])] = None,
+        pair: Annotated[str | None, Query(json_schema_extra={"enum": charting.PAIRS})] = None,
         minutes: Annotated[int, Query(ge=1, le=charting.MINUTES)] = 60,
         limit: Annotated[int, Query(ge=1, le=charting.LIMIT)] = 500,
     ) -> Response:
@@ -44,8 +50,8 @@ def rates_routes(ledger: ViewedLedger, overview: Overview, operating: Operating)
         asked = partial(charting.rate_history, ledger, pair, minutes, limit)
         return await answering.shared((pair, minutes, limit), asked)
 
-    @router.post("/rates/{pair}/confirm")
-    async def confirm(pair: str, given: Annotated[Confirmed | None, Body()] = None) -> Response:
+    @router.post("/rates/{pair}/confirm", operation_id="confirmRate", response_model=shapes.Pair)
+    async def confirm(pair: Pair, given: Annotated[Confirmed | None, Body()] = None) -> Response:
         """Confirm where the market of a pair is: ends its hold."""
         return await answering.now(partial(_confirmed, pair, given))
 
@@ -64,10 +70,10 @@ def failovers_routes(ledger: ViewedLedger) -> APIRouter:
     router = APIRouter(tags=["failovers"])
     answering = Answering()
 
-    @router.get("/failovers")
+    @router.get("/failovers", operation_id="failovers", response_model=shapes.Failovers)
     async def failovers(
         limit: Annotated[int, Query(ge=1, le=failing_over.LIMIT)] = 100,
-        cursor: Annotated[str | None, Query(max_length=18, pattern=r"^\d+$")] = None,
+        cursor: Annotated[Cursor | None, Query()] = None,
     ) -> Response:
         """Tell the failovers that were, newest first."""
         return await answering.shared((limit, cursor), partial(failing_over.failovers, ledger, limit, cursor))

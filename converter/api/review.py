@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from converter.api import operator_shapes as shapes
 from converter.api.answering import Answering
 from converter.evidence import Evidence
 
@@ -17,9 +18,12 @@ ASKED_WITHIN = timedelta(seconds=8)
 def review_routes(evidence: Evidence) -> APIRouter:
     """The route of what needs review."""
     router = APIRouter(tags=["review"])
-    known, asked = Answering(), Answering()  # what takes seconds holds up nothing that is quick
+    known, asked = (
+        Answering(),
+        Answering(patience=2 * ASKED_WITHIN.total_seconds()),
+    )  # what takes seconds holds up nothing that is quick
 
-    @router.get("/review")
+    @router.get("/review", operation_id="review", response_model=shapes.Cases)
     async def review(ask: bool = False) -> Response:
         """List the conversions before a person, the longest waiting first; `ask`: with what services say now."""
         return await (asked if ask else known).shared(ask, lambda: _cases(evidence, ask=ask))

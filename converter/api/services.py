@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, StrictBool
+from fastapi import APIRouter, Path, Response
+from pydantic import StrictBool
 
+from converter.api import forms
+from converter.api import operator_shapes as shapes
 from converter.api.answering import Answering
 from converter.api.problems import Problem
 from converter.operating import Operating
 from converter.overview import Overview
+from converter.settings import SERVICES
 
 REDIS_AWAY = 5
 """Seconds after which it is worth saying it again when Redis did not answer."""
 
 
-class Emergency(BaseModel):
+class Emergency(forms.Body):
     """Whether the emergency tier may be used whatever the others do."""
 
-    model_config = ConfigDict(extra="forbid")
-
     on: StrictBool
+
+
+ServiceId = Annotated[str, Path(json_schema_extra={"enum": list(SERVICES)}, description="An enabled service's id.")]
 
 
 def services_routes(overview: Overview, operating: Operating) -> APIRouter:
@@ -30,17 +34,17 @@ def services_routes(overview: Overview, operating: Operating) -> APIRouter:
     router = APIRouter(tags=["services"])
     answering = Answering()
 
-    @router.get("/services")
+    @router.get("/services", operation_id="services", response_model=shapes.Services)
     async def services() -> Response:
         """Tell how every service stands, by tier and weight."""
         return await answering.shared("services", overview.services)
 
-    @router.get("/overview")
+    @router.get("/overview", operation_id="overview", response_model=shapes.Overview)
     async def told() -> Response:
         """Tell what an operator looks at first: services, conversions by state, what waits, the newest failovers."""
         return await answering.shared("overview", overview.snapshot)
 
-    @router.post("/emergency")
+    @router.post("/emergency", operation_id="emergency", response_model=shapes.EmergencyTier)
     async def emergency(given: Emergency) -> Response:
         """Let conversions use the emergency tier whatever the others do, or only by its rule again."""
 
@@ -65,18 +69,18 @@ def _words(overview: Overview, operating: Operating, answering: Answering) -> AP
         change(service_id)
         return overview.service(service_id)
 
-    @router.post("/services/{service_id}/recover")
-    async def recover(service_id: str) -> Response:
+    @router.post("/services/{service_id}/recover", operation_id="recoverService", response_model=shapes.Service)
+    async def recover(service_id: ServiceId) -> Response:
         """Close its breakers and end its quarantine now; an isolated one stays isolated."""
         return await answering.now(lambda: changed(service_id, operating.recover))
 
-    @router.post("/services/{service_id}/isolate")
-    async def isolate(service_id: str) -> Response:
+    @router.post("/services/{service_id}/isolate", operation_id="isolateService", response_model=shapes.Service)
+    async def isolate(service_id: ServiceId) -> Response:
         """Take it out until it is released: nothing new goes there, what is under way is settled."""
         return await answering.now(lambda: changed(service_id, operating.isolate, by_redis=False))
 
-    @router.post("/services/{service_id}/release")
-    async def release(service_id: str) -> Response:
+    @router.post("/services/{service_id}/release", operation_id="releaseService", response_model=shapes.Service)
+    async def release(service_id: ServiceId) -> Response:
         """End an isolation; its breakers begin closed."""
         return await answering.now(lambda: changed(service_id, operating.release))
 

@@ -15,6 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 from redis import Redis
 
+from converter.api import operator_shapes as shapes
 from converter.api.app import Parts, create_app
 from converter.api.wiring import make_door, make_parts
 from converter.domain import conditions
@@ -411,6 +412,25 @@ def test_the_overview_counts_conversions_and_tells_what_waits_longest(desk: Desk
     assert found["oldestWaiting"]["reason"]
     assert [one["to"] for one in found["failovers"]] == ["simpleswap"]
     assert found["services"] == desk.get("/services")["services"]
+
+
+SHAPES = {
+    "/services": shapes.Services,
+    "/overview": shapes.Overview,
+    "/rates": shapes.Rates,
+    "/failovers": shapes.Failovers,
+    "/review": shapes.Cases,
+}
+
+
+@pytest.mark.parametrize("path", sorted(SHAPES))
+def test_answers_have_the_shape_that_is_documented(desk: Desk, path: str) -> None:
+    failed_over(desk.house)
+    desk.http.post("/api/v1/services/kraken/isolate")
+    found = desk.get(path)
+    told = SHAPES[path].model_validate(found).model_dump(by_alias=True)
+    assert told == found
+    assert SHAPES[path].model_validate(SHAPES[path].model_config["json_schema_extra"]["examples"][0])  # type: ignore[index]
 
 
 # --- What waits for a person -----------------------------------------------------------------------------------------
