@@ -14,6 +14,7 @@ from converter.api.callbacks import Listener, callback_routes
 from converter.api.conversions import conversion_routes
 from converter.api.documentation import document
 from converter.api.door import Door
+from converter.api.operator import operator_routes
 from converter.api.problems import speak_problems
 from converter.api.quotes import quote_routes
 from converter.api.readiness import readiness_routes
@@ -80,3 +81,4 @@ def _faces(app: FastAPI, parts: Parts) -> Iterator[APIRouter]:
     yield action_routes(parts.ledger, parts.reviewing, parts.send)
     yield quote_routes(parts.surveying)
     yield reading_routes(parts.ledger, parts.policy)
+    yield operator_routes(parts.engine, parts.operating, parts.reviewing)

@@ -19,6 +19,10 @@ _TAGS = {
     "actions": "A person's word on a conversion.",
     "quotes": "Compare without executing.",
     "status": "How the services stand.",
+    "services": "How each service stands, and an operator's word on it.",
+    "rates": "Offers over time, and an operator's word on a held pair.",
+    "failovers": "What changed service, and why.",
+    "review": "What waits for a person.",
     "health": "For whoever watches this process.",
 }
 _ABOUT = (

@@ -72,14 +72,15 @@ class OpenShape(Shape):
     model_config = ConfigDict(extra="allow")
 
 
-def _shown(example: dict[str, Any]) -> ConfigDict:
+def shown(example: dict[str, Any]) -> ConfigDict:
+    """With an example."""
     return ConfigDict(json_schema_extra={"examples": [example]})
 
 
 class Problem(OpenShape):
     """An error by RFC 9457. `error` names its kind; `field`, `problem` and `accepted` say what to change."""
 
-    model_config = _shown(
+    model_config = shown(
         {
             "type": "about:blank",
             "title": "Unprocessable Content",
@@ -104,7 +105,7 @@ class Problem(OpenShape):
 class Conversion(Shape):
     """A conversion. `promised` is the net that was quoted, `delivered` what reached the address."""
 
-    model_config = _shown(_CONVERSION)
+    model_config = shown(_CONVERSION)
     id: str
     state: State
     from_coin: str
@@ -128,7 +129,7 @@ class Conversion(Shape):
 class ConversionPage(Shape):
     """Conversions, newest first; `next` is the cursor of the page behind, None on the last."""
 
-    model_config = _shown({"conversions": [_CONVERSION], "next": ID_EXAMPLE})
+    model_config = shown({"conversions": [_CONVERSION], "next": ID_EXAMPLE})
     conversions: list[Conversion]
     next: str | None
 
@@ -136,7 +137,7 @@ class ConversionPage(Shape):
 class Explained(OpenShape):
     """Why a conversion went where it went, round by round."""
 
-    model_config = _shown(
+    model_config = shown(
         {
             **{name: _CONVERSION[name] for name in ("id", "state", "amount", "promised", "delivered")},
             "earlierAttempts": [],
@@ -164,7 +165,7 @@ class Fee(Shape):
 class Quote(Shape):
     """What a service offers now, or in `error` why it does not. `rate` is net for one unit of the from_coin."""
 
-    model_config = _shown(_QUOTE)
+    model_config = shown(_QUOTE)
     service: str
     tier: int
     net: Money | None
@@ -181,7 +182,7 @@ class Quote(Shape):
 class Quotes(Shape):
     """The offers for an amount, best net first, and then the services without one."""
 
-    model_config = _shown(
+    model_config = shown(
         {
             **{name: _CONVERSION[name] for name in ("fromCoin", "fromNetwork", "toCoin", "toNetwork", "amount")},
             "quotes": [_QUOTE],
@@ -198,7 +199,7 @@ class Quotes(Shape):
 class ServiceStatus(OpenShape):
     """A service. `lastFailure` in milliseconds since 1970, times in milliseconds."""
 
-    model_config = _shown(_SERVICE)
+    model_config = shown(_SERVICE)
     available: bool
     priority: int
     weight: float
@@ -212,7 +213,7 @@ class ServiceStatus(OpenShape):
 class Status(OpenShape):
     """The services and the whole."""
 
-    model_config = _shown(
+    model_config = shown(
         {
             "services": {SERVICES[1]: _SERVICE},
             "healthyServices": 1,
@@ -231,14 +232,14 @@ class Status(OpenShape):
 class Alive(Shape):
     """This process answers."""
 
-    model_config = _shown({"status": "ok"})
+    model_config = shown({"status": "ok"})
     status: str
 
 
 class Readiness(Shape):
     """`ok` beside each part that is there, else what is wrong with it."""
 
-    model_config = _shown({"ready": True, "ledger": "ok", "broker": "ok", "workers": "ok"})
+    model_config = shown({"ready": True, "ledger": "ok", "broker": "ok", "workers": "ok"})
     ready: bool
     ledger: str
     broker: str

@@ -27,9 +27,13 @@ from converter.ledger.outbox import SqlOutbox
 from converter.ledger.quotes import SqlQuotes
 from converter.ledger.statistics import count_state, read_statistics
 from converter.ledger.transfers import SqlTransfers
+from converter.ledger.views import SqlViews
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0007"
 """The newest migration; workers refuse to run on any other schema."""
+
+_READING = "converter_reading"
+"""The option of a connection whose transaction only reads."""
 
 
 def _utc_now() -> datetime:
@@ -109,6 +113,11 @@ class SqlWork:
         """Kept shared state."""
         return SqlMemory(self._connection)
 
+    @cached_property
+    def views(self) -> SqlViews:
+        """What an operator sees."""
+        return SqlViews(self._connection, self.now)
+
     def statistics(self) -> dict[str, Any]:
         """Counts by service and in all."""
         return read_statistics(self._connection)
@@ -135,6 +144,15 @@ class SqlLedger:
             work = SqlWork(connection, self._clock)
             yield work
             work.outbox.flush()
+
+    @contextmanager
+    def view(self) -> Iterator[SqlWork]:
+        """A transaction that only reads: it bars no writer and waits for none."""
+        options: dict[str, Any] = {_READING: True}
+        if self.engine.dialect.name == "postgresql":
+            options["postgresql_readonly"] = True
+        with self.engine.connect().execution_options(**options) as connection, connection.begin():
+            yield SqlWork(connection, self._clock)
 
     def now(self) -> datetime:
         """The ledger's clock, read by itself."""
@@ -184,7 +202,8 @@ def _sqlite_engine(url: URL) -> Engine:
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # A deferred transaction that reads and then writes fails with "database is locked" under load.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        reading = connection.get_execution_options().get(_READING)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
 
