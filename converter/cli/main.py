@@ -13,6 +13,7 @@ _COMMANDS = {
     "convert": "converter.cli.conversions:convert",
     "demo": "converter.cli.demo:demo",
     "drill": "converter.cli.drill:drill",
+    "flower": "converter.cli.flower:flower",
     "migrate": "converter.cli.system:migrate",
     "rates": "converter.cli.rates:rates",
     "sandbox": "converter.cli.system:sandbox",
