@@ -162,3 +162,18 @@ def test_a_flower_without_a_broker_or_with_a_broken_name_says_so(tmp_path: Path)
     told = command(tmp_path, "flower", "--json", **environ)
     assert told.returncode == 2
     assert "CONVERTER_KEY_FLOWER_USER: holds a colon" in last_json(told.stdout)["error"]
+
+
+def test_health_is_told_of_a_worker_by_its_name_of_the_sweep_and_of_an_address(world: World) -> None:
+    home, url = world.stack.home, str(world.stack.flower_url)
+    well = command(home, "health", "--worker", "worker", "--sweep", "--http", f"{url}/healthcheck", "--json")
+    assert (well.returncode, last_json(well.stdout)) == (0, {"http": "ok", "worker": "ok", "sweep": "ok"})
+    ill = command(home, "health", "--sweep", "--within", "0", "--http", "http://127.0.0.1:1/", "--json")
+    assert ill.returncode == 1
+    told = last_json(ill.stdout)
+    assert told["http"].startswith("does not answer")
+    assert told["sweep"].startswith("the last was")
+
+
+def test_health_that_asks_nothing_is_a_mistake(tmp_path: Path) -> None:
+    assert command(tmp_path, "health").returncode == 2
