@@ -147,7 +147,7 @@ def test_a_command_of_ours_and_its_options_exist(name: str) -> None:
     resolve(command)
 
 
-@pytest.mark.parametrize("words", ["converter serve --prot 1", "celery -A workers.app worker --pol x", "python -m x"])
+@pytest.mark.parametrize("words", ["converter api --prot 1", "celery -A workers.app worker --pol x", "python -m x"])
 def test_a_misspelt_option_would_be_seen(words: str) -> None:
     with pytest.raises((click.UsageError, AssertionError)):
         resolve(words.split())
