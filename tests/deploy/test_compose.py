@@ -129,8 +129,8 @@ def resolve(words: list[str]) -> click.Context:
         group: click.Command = main
     elif program == "celery":
         group = celery
-        assert rest[:2] == ["-A", "workers.app"]
-        rest = rest[2:]
+        assert rest[:3] == ["--quiet", "-A", "workers.app"]
+        rest = rest[3:]
     else:
         raise AssertionError(f"our image has no {program}")
     context = click.Context(group, info_name=program)
@@ -147,7 +147,9 @@ def test_a_command_of_ours_and_its_options_exist(name: str) -> None:
     resolve(command)
 
 
-@pytest.mark.parametrize("words", ["converter api --prot 1", "celery -A workers.app worker --pol x", "python -m x"])
+@pytest.mark.parametrize(
+    "words", ["converter api --prot 1", "celery --quiet -A workers.app worker --pol x", "python -m x"]
+)
 def test_a_misspelt_option_would_be_seen(words: str) -> None:
     with pytest.raises((click.UsageError, AssertionError)):
         resolve(words.split())
@@ -188,7 +190,7 @@ def test_the_script_of_an_installed_package_is_what_the_commands_name() -> None:
 
 
 def workers() -> dict[str, Service]:
-    return {name: one for name, one in OURS.items() if one.command and one.command[3:4] == ["worker"]}
+    return {name: one for name, one in OURS.items() if one.command and one.command[4:5] == ["worker"]}
 
 
 def test_every_queue_has_a_pool_of_its_own() -> None:
@@ -214,7 +216,7 @@ def test_the_limits_are_divided_by_the_workers_there_are() -> None:
 
 
 def test_there_is_one_beat() -> None:
-    beats = [one for one in OURS.values() if one.command and one.command[3:4] == ["beat"]]
+    beats = [one for one in OURS.values() if one.command and one.command[4:5] == ["beat"]]
     assert [one.deploy.replicas for one in beats] == [1]
 
 
