@@ -15,7 +15,6 @@ from converter.domain.conversions import Conversion, State
 from converter.domain.deadlines import SAMPLES, quote_deadline
 from converter.domain.errors import AmountOutOfRange, BreakerRefused, LimiterRefused, ServiceError, policy_of
 from converter.domain.events import Event
-from converter.domain.money import plain
 from converter.domain.quotes import QuoteRequest, QuoteRow
 from converter.ports import Deadline
 
@@ -32,7 +31,8 @@ class Quoting:
     def ask(self, conversion_id: str, asked_round: int, service_ids: Sequence[str]) -> dict[str, Any]:
         """Ask the services one after the other until one gives a valid quote; all within one deadline.
 
-        Returns a small record for onlookers; what counts is in the ledger. A round that is over is not asked for.
+        Returns a small record for onlookers, which goes through the broker: who was asked and whether there is a
+        quote, no amount and no text. What counts is in the ledger. A round that is over is not asked for.
         """
         with self._desk.ledger.begin() as work:
             conversion = work.conversions.get(conversion_id)
@@ -45,10 +45,9 @@ class Quoting:
         for service_id in service_ids:
             usual = Deadline.after(quote_deadline(latencies[service_id], limit).total_seconds())
             row = self._ask_one(conversion, service_id, min(end, usual, key=lambda one: one.at))
-            record = {"conversion": conversion_id, "round": asked_round, "service": service_id, "error": row.error}
-            if row.quote is not None:
-                return {**record, "net": plain(row.quote.net)}
-            if end.expired:
+            quoted = row.quote is not None
+            record = {"conversion": conversion_id, "round": asked_round, "service": service_id, "quoted": quoted}
+            if quoted or end.expired:
                 break
         return record
 

@@ -4,6 +4,7 @@ Layers, later over earlier: `config/default.json`, the file named by `CONVERTER_
 variables `CONVERTER_…` with `__` between levels (`CONVERTER_MULTI_SERVICE__MAX_PARALLEL_REQUESTS=5`). Files may spell
 keys as the specification does (`maxParallelRequests`) or with underscores. Durations are whole milliseconds. A
 `services` list replaces the one before it; an entry takes what it leaves out from the entry with the same id there.
+`CONVERTER_REDIS_URL` and `CONVERTER_LEDGER_URL`, which hold passwords, may be in files: `CONVERTER_REDIS_URL_FILE`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pydantic.alias_generators import to_camel, to_snake
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from converter.domain.errors import ConfigurationError
+from converter.security.given import given
 from converter.settings_faces import Alerts, Api, Logs, Webhook
 from converter.settings_types import CapsByCoin, CapsByPair, Milliseconds, MillisecondsOrNone, Section
 
@@ -180,6 +182,9 @@ class Settings(BaseSettings):
 _SECTIONS = {"multi_service", "engine", "api", "alerts", "logs"}
 """Sections whose keys are settings; in the others some keys are data (networks, options)."""
 
+_IN_FILES = ("redis_url", "ledger_url")
+"""Settings with a password in them."""
+
 
 def _snake(content: Mapping[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {}
@@ -245,8 +250,11 @@ def load_settings(*, config: Path | None = None, **places: Any) -> Settings:
         raise ConfigurationError(describe_errors(error)) from None
     except SettingsError as error:
         raise ConfigurationError(f"environment: {error}; accepted: JSON for a whole section or list") from None
+    in_files = {name: value for name in _IN_FILES if (value := given(os.environ, f"CONVERTER_{name.upper()}"))}
     # Copied, not validated again: a BaseSettings that is made anew reads the environment over what it is given.
-    return settings.model_copy(update={**places, **({"home": Path(places["home"])} if "home" in places else {})})
+    return settings.model_copy(
+        update={**in_files, **places, **({"home": Path(places["home"])} if "home" in places else {})}
+    )
 
 
 def describe_errors(error: ValidationError) -> str:
@@ -265,3 +273,10 @@ def _describe(problem: Any) -> str:
 def environment() -> Mapping[str, str]:
     """The environment, for those who pass it on (keys, child processes)."""
     return os.environ
+
+
+def forget(*names: str) -> None:
+    """Take variables, and the files named for them, out of the environment of this process and its children."""
+    for name in names:
+        os.environ.pop(name, None)
+        os.environ.pop(f"{name}_FILE", None)

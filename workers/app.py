@@ -7,10 +7,11 @@ from celery import Celery
 from beat_schedule import BEAT_SCHEDULE
 from converter.enqueue import celery_settings
 from converter.settings import load_settings
+from workers.failing import QuietTask
 
 _TASKS = [f"workers.tasks.{name}" for name in ("conversions", "rates", "services", "maintenance")]
 
-app = Celery("converter", include=_TASKS)
+app = Celery("converter", include=_TASKS, task_cls=QuietTask)
 app.conf.update(celery_settings(load_settings().redis_url or "redis://127.0.0.1:6379/0"))
 app.conf.update(
     # Acknowledged after the run: a killed worker's tasks come back. They may then run twice; the ledger allows that.

@@ -12,9 +12,9 @@ import click
 from converter.cli.output import console, json_option, print_json, speaks_errors, table
 from converter.local.drill import Drill, Report
 from converter.local.stack import Stack
-from converter.settings import environment
+from converter.settings import environment, forget
 
-_OWN = ("CONVERTER_CONFIG", "CONVERTER_LEDGER_URL", "CONVERTER_REDIS_URL")
+_OWN = ("CONVERTER_CONFIG", "CONVERTER_LEDGER_URL", "CONVERTER_REDIS_URL", "CONVERTER_KEYS")
 """A demo uses nothing of a configured system."""
 
 
@@ -35,8 +35,8 @@ def demo(count: int, seed: int, as_json: bool) -> None:
             console.print(f"[dim]{time.monotonic() - started:5.1f} s[/dim]  {line}", highlight=False)
 
     with tempfile.TemporaryDirectory(prefix="converter-demo-") as folder:
-        environ = {name: value for name, value in environment().items() if name not in _OWN}
-        stack = Stack(Path(folder), environ, sandbox=True)
+        forget(*_OWN)
+        stack = Stack(Path(folder), environment(), sandbox=True)
         try:
             stack.start(lambda part: tell(f"starting {part}"))
             tell("ready")

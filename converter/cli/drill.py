@@ -20,9 +20,9 @@ from converter.local.chaos.report import Report
 from converter.local.chaos.trial import Task, Trial
 from converter.local.postgres_server import running_postgres
 from converter.local.stack import Stack, StackOptions
-from converter.settings import environment
+from converter.settings import environment, forget
 
-_OWN = ("CONVERTER_CONFIG", "CONVERTER_LEDGER_URL", "CONVERTER_REDIS_URL", "CONVERTER_HOME")
+_OWN = ("CONVERTER_CONFIG", "CONVERTER_LEDGER_URL", "CONVERTER_REDIS_URL", "CONVERTER_HOME", "CONVERTER_KEYS")
 """A drill uses nothing of a configured system."""
 
 _LEASE = 8.0
@@ -71,7 +71,8 @@ def drill(as_json: bool, services: tuple[str, ...], **given: Any) -> None:
     task = Task(profile, given["count"], given["seed"], given["under_way"] or profile.under_way, _LEASE)
     options = StackOptions(sandbox_speed=5.0, services=services or None, workers=given["workers"], api_port=0)
     with _folder(given["folder"]) as folder, _ledger(given["ledger"]) as url:
-        environ = {name: text for name, text in environment().items() if name not in _OWN}
+        forget(*_OWN)
+        environ = dict(environment())
         environ |= {f"CONVERTER_ENGINE__{name}": str(number) for name, number in _ENGINE.items()}
         environ |= {"CONVERTER_LEDGER_URL": url} if url else {}
         stack = Stack(folder, environ, sandbox=True, options=options)

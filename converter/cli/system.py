@@ -33,10 +33,11 @@ def _until_signalled() -> threading.Event:
 @click.option("--sandbox", "with_sandbox", is_flag=True, help="Also start the sandbox and convert there only.")
 @click.option("--sandbox-port", default=0, help="Port of the sandbox; 0 picks a free one.")
 @click.option("--api-port", type=int, help=f"Port of HTTP, else {_API_PORT} or a free one; 0 picks a free one.")
+@click.option("--flower-port", type=int, help="Also serve Flower on this port, as `converter flower`; 0 picks one.")
 @click.option("--no-api", is_flag=True, help="Serve no HTTP.")
 @json_option
 @speaks_errors
-def up(with_sandbox: bool, sandbox_port: int, api_port: int | None, no_api: bool, as_json: bool) -> None:
+def up(with_sandbox: bool, api_port: int | None, no_api: bool, as_json: bool, **ports: Any) -> None:
     """Run Redis, a worker, beat and the HTTP API (as `converter api`) on this machine until Ctrl-C.
 
     With --json one line with the addresses is printed when everything is ready.
@@ -50,7 +51,7 @@ def up(with_sandbox: bool, sandbox_port: int, api_port: int | None, no_api: bool
             f"home: {settings.home} is in use by process {facts['pid']}; accepted: a folder of its own"
         )
     stopping = _until_signalled()
-    options = StackOptions(sandbox_port, **_api_options(api_port, no_api=no_api))
+    options = StackOptions(**ports, **_api_options(api_port, no_api=no_api))
     stack = Stack(settings.home, environment(), sandbox=with_sandbox, options=options)
     try:
         addresses = stack.start(lambda part: None if as_json else console.print(f"starting {part} …", highlight=False))
@@ -78,7 +79,7 @@ def _api_options(port: int | None, *, no_api: bool) -> dict[str, Any]:
 
 def _say_ready(addresses: dict[str, Any]) -> None:
     console.print("[green]ready[/green]", highlight=False)
-    for name in ("sandbox", "api", "ledger", "home"):
+    for name in ("sandbox", "api", "flower", "ledger", "home"):
         if addresses[name]:
             console.print(f"  {name:8} {addresses[name]}", highlight=False, soft_wrap=True)
     console.print("  stop with Ctrl-C", highlight=False)

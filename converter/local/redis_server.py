@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Self
 
 from converter.domain.errors import ConfigurationError
 from converter.local.processes import follow_parent
+from converter.security.given import given
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +96,7 @@ def start_redis(data_dir: Path, environ: Mapping[str, str]) -> RedisServer:
 
     `ConfigurationError` when there is no server to start or it does not come up.
     """
-    if url := environ.get("CONVERTER_REDIS_URL"):
+    if url := given(environ, "CONVERTER_REDIS_URL"):
         return RedisServer(url)
     binary = _find_binary(environ)
     data_dir = data_dir.resolve()

@@ -42,8 +42,8 @@ class StackOptions:
     """What seldom differs: the sandbox' port and speed, which services take part, which module runs as `celery`, how
     many workers, settings of `multiService`.
 
-    `api_port` is where HTTP is served: 0 picks a free port, None serves none. With `api_elsewhere` another port will do
-    when that one is taken.
+    `api_port` is where HTTP is served, `flower_port` where Flower is: 0 picks a free port, None serves none. With
+    `api_elsewhere` another port will do when that one is taken.
     """
 
     sandbox_port: int = 0
@@ -54,10 +54,11 @@ class StackOptions:
     workers: int = 1
     api_port: int | None = None
     api_elsewhere: bool = False
+    flower_port: int | None = None
 
 
 class Stack:
-    """Starts and stops everything in order; a dead worker, beat or HTTP server is started again by `watch`.
+    """Starts and stops everything in order; a dead worker, beat, HTTP server or Flower is started again by `watch`.
 
     Use it from the main thread: children end with the thread that started them.
     """
@@ -68,6 +69,7 @@ class Stack:
         self.home = home.absolute()
         self.sandbox_url: str | None = None
         self.api_url: str | None = None
+        self.flower_url: str | None = None
         self.redis: RedisServer | None = None
         self.workers: list[Child] = []
         self._environ = {**environ, "CONVERTER_HOME": str(self.home)}
@@ -76,6 +78,7 @@ class Stack:
         self._beat: Child | None = None
         self._sandbox: Child | None = None
         self._api: Child | None = None
+        self._flower: Child | None = None
         self._taken = (time.monotonic(), -1)
 
     @property
@@ -113,6 +116,9 @@ class Stack:
         if self._options.api_port is not None:
             tell("HTTP server")
             self.api_url = self._start_api_on(self._options.api_port)
+        if self._options.flower_port is not None:
+            tell("Flower")
+            self.flower_url = self._start_flower(self._options.flower_port or _free_port())
         tell("worker and beat")
         self.workers = [self._worker(number, settings.engine.concurrency) for number in range(self._options.workers)]
         self._beat = self._celery("beat", *_BEAT, "-s", str(self.home / "beat-schedule"))
@@ -121,13 +127,14 @@ class Stack:
         self._wait_until_taken()
 
     def addresses(self) -> dict[str, Any]:
-        """`redis`, `ledger`, `sandbox`, `api`, `home`."""
+        """`redis`, `ledger`, `sandbox`, `api`, `flower`, `home`."""
         redis_url = self.redis.url if self.redis is not None else ""
         return {
             "redis": redis_url,
             "ledger": self.ledger_url,
             "sandbox": self.sandbox_url,
             "api": self.api_url,
+            "flower": self.flower_url,
             "home": str(self.home),
         }
 
@@ -159,7 +166,7 @@ class Stack:
     def stop(self) -> None:
         """Stop everything, senders first and the broker last."""
         remove_run_file(self.home)
-        for child in (self._api, self._beat, *self.workers, self._sandbox):
+        for child in (self._api, self._flower, self._beat, *self.workers, self._sandbox):
             if child is not None:
                 child.stop()
         if self.redis is not None:
@@ -175,7 +182,7 @@ class Stack:
         self.stop()
 
     def _children(self) -> list[Child]:
-        return [child for child in (*self.workers, self._beat, self._api) if child is not None]
+        return [child for child in (*self.workers, self._beat, self._api, self._flower) if child is not None]
 
     def _worker(self, number: int, concurrency: int) -> Child:
         name = f"worker-{number + 1}" if number else "worker"
@@ -205,6 +212,11 @@ class Stack:
         """Serve HTTP on a port that is known here, so that a server that is started again keeps it."""
         self._api = self._command("api", "--port", str(port))
         return _first_line(self._api)["api"]
+
+    def _start_flower(self, port: int) -> str:
+        """Its password is in the data folder, unless it is configured."""
+        self._flower = self._command("flower", "--port", str(port))
+        return _first_line(self._flower)["flower"]
 
     def _command(self, name: str, *words: str) -> Child:
         """A command of ours that says in one line of JSON where it listens."""

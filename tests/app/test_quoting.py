@@ -25,7 +25,7 @@ from converter.domain.quotes import Fee, Quote
 from converter.guard import GuardedService
 from converter.ports import Deadline
 from tests.app.house import APPROVAL, EXCHANGE, House
-from tests.builders import BTC_ADDRESS, a_quote_request, seconds
+from tests.builders import a_quote_request, seconds
 from tests.fakes import Act, HandClock, ScriptedService, bend, refuse
 
 NEUTRAL = (RateLimited, ServiceRejected, PairNotSupported)
@@ -54,13 +54,20 @@ def test_an_offer_is_kept_with_all_that_it_says(house: House) -> None:
     assert (row.error, row.failed, row.minimum, row.rank) == ("", False, None, None)
 
 
-def test_the_answer_for_onlookers_is_small_and_holds_no_secret(house: House) -> None:
+def test_the_answer_for_onlookers_holds_no_amount_and_no_address(house: House) -> None:
     house.add("alpha", EXCHANGE)
     cid = house.receive()
     house.office().planning.start(cid)
     record = house.office().quoting.ask(cid, 1, ("alpha",))
-    assert record == {"conversion": cid, "round": 1, "service": "alpha", "error": "", "net": "0.09"}
-    assert BTC_ADDRESS not in str(record)
+    assert record == {"conversion": cid, "round": 1, "service": "alpha", "quoted": True}
+
+
+def test_the_answer_for_onlookers_tells_a_refusal_without_its_text(house: House) -> None:
+    house.add("alpha", EXCHANGE).minimum = Decimal(2)
+    cid = house.receive()
+    house.office().planning.start(cid)
+    record = house.office().quoting.ask(cid, 1, ("alpha",))
+    assert record == {"conversion": cid, "round": 1, "service": "alpha", "quoted": False}
 
 
 def test_a_refusal_is_no_failure_and_keeps_the_minimum(house: House) -> None:

@@ -352,6 +352,55 @@ def test_a_key_is_found_by_service_and_name() -> None:
     assert variable("wallet", "ETH") == "CONVERTER_KEY_WALLET_ETH"
 
 
+def test_a_key_may_be_in_a_file_that_is_named_or_in_the_folder_of_keys(tmp_path: Path) -> None:
+    (tmp_path / "somewhere").write_text("named\n")
+    (tmp_path / "binance_api_key").write_text("found\r\n")
+    (tmp_path / "binance_secret_key").write_text("found, too")
+    (tmp_path / "wallet_eth").write_text("\n")
+    keys = EnvironmentKeys(
+        {"CONVERTER_KEY_BINANCE_API_KEY_FILE": str(tmp_path / "somewhere"), "CONVERTER_KEYS": str(tmp_path)}
+    )
+    assert keys.get("binance", "api_key") == "named"
+    assert keys.get("binance", "secret_key") == "found, too"
+    assert keys.get("wallet", "ETH") is None
+    assert keys.get("kraken", "api_key") is None
+
+
+def test_a_key_in_the_environment_goes_before_its_file(tmp_path: Path) -> None:
+    environ = {"CONVERTER_KEY_KRAKEN_API_KEY": "here", "CONVERTER_KEY_KRAKEN_API_KEY_FILE": str(tmp_path / "none")}
+    assert EnvironmentKeys(environ).get("kraken", "api_key") == "here"
+
+
+@pytest.mark.parametrize(("content", "problem"), [(None, "No such file or directory"), (b"\xff\xfe", "it is no text")])
+def test_a_file_of_a_key_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, problem: str) -> None:
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        EnvironmentKeys({"CONVERTER_KEY_KRAKEN_API_KEY_FILE": str(file)}).get("kraken", "api_key")
+    said = (
+        f"CONVERTER_KEY_KRAKEN_API_KEY_FILE: {file} cannot be read ({problem}); accepted: a file that holds the value"
+    )
+    assert str(caught.value) == said
+
+
+def test_a_folder_of_keys_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"^CONVERTER_KEYS: .*gone is no folder; accepted: "):
+        EnvironmentKeys({"CONVERTER_KEYS": str(tmp_path / "gone")}).get("kraken", "api_key")
+
+
+def test_the_addresses_with_passwords_in_them_may_be_in_files(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "redis").write_text("redis://:canary@redis:6379/0\n")
+    (tmp_path / "ledger").write_text("postgresql://converter:canary@postgres/converter\n")
+    files = {"REDIS_URL_FILE": str(tmp_path / "redis"), "LEDGER_URL_FILE": str(tmp_path / "ledger")}
+    settings = load(**files)
+    assert settings.redis_url == "redis://:canary@redis:6379/0"
+    assert settings.ledger == "postgresql://converter:canary@postgres/converter"
+    assert load(**files, REDIS_URL="redis://other/0").redis_url == "redis://other/0"
+    assert load_settings(redis_url="redis://told/0").redis_url == "redis://told/0"
+    assert "CONVERTER_LEDGER_URL_FILE" in refused(load, LEDGER_URL_FILE=str(tmp_path / "gone"))
+
+
 def test_a_service_that_is_not_there_is_named(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(REGISTRY, "binance")
     settings = load({"services": [{"id": "binance", "weight": 1}]})

@@ -8,6 +8,7 @@ from typing import Any
 
 from converter.desk import Next
 from workers.app import app
+from workers.failing import failed
 from workers.runtime import runtime
 
 log = logging.getLogger(__name__)
@@ -18,8 +19,8 @@ def query(conversion_id: str, asked_round: int, service_ids: Sequence[str]) -> d
     """Ask services under the deadline. Never raises: one broken answer must not cost the whole chord."""
     try:
         return runtime().engine.quoting.ask(conversion_id, asked_round, service_ids)
-    except Exception:
-        log.exception("rates.query of %s failed", ",".join(service_ids))
+    except Exception as error:
+        log.error("rates.query of %s failed", ",".join(service_ids), exc_info=failed(error))  # noqa: TRY400  no text
         return {"conversion": conversion_id, "round": asked_round, "error": "internal"}
 
 
