@@ -25,6 +25,7 @@ bench: $(VENV)/.runtime
 
 chaos: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 1 -m chaos
+	CONVERTER_TEST_ALL=1 $(BIN)/python -m pytest -n 2 tests/app/test_crashes.py
 	$(BIN)/converter drill --conversions $(or $(CONVERSIONS),10000) --profile usual
 	$(BIN)/converter drill --conversions $(or $(CONVERSIONS),10000) --profile bad-day
 

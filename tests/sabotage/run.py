@@ -129,6 +129,7 @@ def run_tests(tree: Path, arguments: Sequence[str], *, enough: int = 0, seconds:
     report = tree.parent / "report.json"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environment = {**inherited, "PYTHONPATH": str(tree), REPORT: str(report), ENOUGH: str(enough or "")}
+    environment["CONVERTER_TEST_ALL"] = "1"
     options = ["-p", "no:cacheprovider", "-p", "tests.sabotage.witness", f"--rootdir={tree}"]
     with (tree.parent / "output.txt").open("wb") as output:
         command = [sys.executable, "-m", "pytest", *options, f"--timeout={TEST_SECONDS}", *arguments]

@@ -12,6 +12,7 @@ QUICK = ("changenow", "simpleswap", "thorchain")
 """Services where every doubt is settled within seconds; others wait for minutes until an absence is a proof."""
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(250)
 def test_a_small_drill_keeps_every_promise_through_lost_answers_and_a_killed_worker(tmp_path: Path) -> None:
     services = [word for name in QUICK for word in ("--service", name)]
