@@ -44,7 +44,7 @@ MOST = 60
 """More transactions than any of these plays takes."""
 
 EVERY = 1 if os.environ.get("CONVERTER_TEST_ALL") else 4
-"""At every one of them in turn in `make chaos` and `make sabotage`; else at each fourth, another fourth in each play."""
+"""Each one in turn in `make chaos` and `make sabotage`; else each fourth, another fourth in each play."""
 
 
 QUICK = {
