@@ -10,11 +10,14 @@ from fastapi import APIRouter, Depends, FastAPI
 from converter.accepting import Accepting
 from converter.api.callbacks import Listener, callback_routes
 from converter.api.door import Door
+from converter.api.metrics import metrics_routes
 from converter.api.problems import speak_problems
 from converter.api.reading import reading_routes
+from converter.api.seen import Seen
 from converter.bootstrap import Engine
 from converter.domain.policy import RoutingPolicy
 from converter.hearing import Hearing
+from converter.observability.counting import Counting
 from converter.operating import Operating
 from converter.ports import Ledger
 from converter.reviewing import Reviewing
@@ -38,6 +41,7 @@ class Parts:
     surveying: Surveying
     operating: Operating
     reviewing: Reviewing
+    counting: Counting
 
     @property
     def ledger(self) -> Ledger:
@@ -53,11 +57,13 @@ class Parts:
 def create_app(parts: Parts, door: Door | None = None) -> FastAPI:
     """The application, ready to be served. Without a door only callbacks and health are there."""
     app = FastAPI(title="converter", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(Seen, counting=parts.counting)
     speak_problems(app)
     app.include_router(_health())
     app.include_router(callback_routes(parts.hearing, parts.listeners))
     if door is not None:
         app.include_router(reading_routes(parts.ledger, parts.policy), dependencies=[Depends(door)])
+        app.include_router(metrics_routes(parts.engine, parts.counting), dependencies=[Depends(door)])
     return app
 
 

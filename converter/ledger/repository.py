@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,10 +16,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from converter.domain.errors import ConfigurationError
+from converter.domain.events import Event
 from converter.ledger.attempts import SqlAttempts
 from converter.ledger.books import SqlBooks
 from converter.ledger.conversions import SqlConversions
 from converter.ledger.exposure import SqlExposure
+from converter.ledger.figures import SqlFigures
 from converter.ledger.inspection import SqlInspection
 from converter.ledger.lasting import SqlConditions, SqlMemory, SqlRounds
 from converter.ledger.outbox import SqlOutbox
@@ -29,6 +31,9 @@ from converter.ledger.transfers import SqlTransfers
 
 SCHEMA_VERSION = "0004"
 """The newest migration; workers refuse to run on any other schema."""
+
+READING = "only_reads"
+"""Execution option of a connection that writes nothing: on SQLite its transactions bar nobody from writing."""
 
 
 def _utc_now() -> datetime:
@@ -121,6 +126,8 @@ class SqlLedger:
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime] | None = None) -> None:
         self.engine = engine
+        self.heard: Callable[[Sequence[Event]], None] | None = None
+        """Is told the events of every transaction of this process, once they are committed."""
         self._given_clock = clock
 
     @contextmanager
@@ -130,6 +137,8 @@ class SqlLedger:
             work = SqlWork(connection, self._clock)
             yield work
             work.outbox.flush()
+        if self.heard is not None and work.outbox.told:
+            self.heard(work.outbox.told)
 
     def now(self) -> datetime:
         """The ledger's clock, read by itself."""
@@ -137,6 +146,11 @@ class SqlLedger:
             return (self._given_clock or _utc_now)()
         with self.engine.connect() as connection:
             return self._clock(connection)
+
+    @cached_property
+    def gauging(self) -> SqlFigures:
+        """How the ledger stands, for those who watch it."""
+        return SqlFigures(self.engine, READING, self._clock)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -166,7 +180,7 @@ def _switch_to_wal(dbapi_connection: Any) -> None:
 def _sqlite_engine(url: URL) -> Engine:
     if url.database and url.database != ":memory:":
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
+    engine = sa.create_engine(url, connect_args={"timeout": 30, "check_same_thread": False}, hide_parameters=True)
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(dbapi_connection: Any, _record: Any) -> None:
@@ -179,7 +193,8 @@ def _sqlite_engine(url: URL) -> Engine:
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # A deferred transaction that reads and then writes fails with "database is locked" under load.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        only_reads = connection.get_execution_options().get(READING)
+        connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")
 
     return engine
 
@@ -196,6 +211,7 @@ def _postgresql_engine(url: URL) -> Engine:
         pool_size=16,
         max_overflow=16,
         pool_pre_ping=True,
+        hide_parameters=True,  # addresses and amounts: an error's text may be logged
         connect_args={**_NO_SILENCE, "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items())},
     )
 

@@ -17,6 +17,7 @@ from converter.ports.ledger import (
     Transfers,
     Work,
 )
+from converter.ports.metering import Figures, Gauging, Meter, NoMeter
 from converter.ports.outside import Clock, ConversionService, Deadline, KeyStore, PayoutList, Wallet
 from converter.ports.shared import Adaptive, Breaker, RateLimiter, RateMemory, Turns
 
@@ -32,10 +33,14 @@ __all__ = [
     "Counter",
     "Deadline",
     "Exposure",
+    "Figures",
+    "Gauging",
     "Inspection",
     "KeyStore",
     "Ledger",
     "Memory",
+    "Meter",
+    "NoMeter",
     "Outbox",
     "PayoutList",
     "Quotes",
