@@ -26,7 +26,7 @@ def metrics_routes(engine: Engine, counting: Counting) -> APIRouter:
     gauges = Gauges(
         engine.desk.policy,
         engine.commons.breakers,
-        Source(engine.ledger.gauging.figures, (SQLAlchemyError, OSError)),
+        Source(engine.ledger.gauging().figures, (SQLAlchemyError, OSError)),
         Source(broker.look, (RedisError, OSError, ValueError)),  # ValueError: no URL of Redis is configured
     )
 

@@ -147,7 +147,6 @@ class SqlLedger:
         with self.engine.connect() as connection:
             return self._clock(connection)
 
-    @cached_property
     def gauging(self) -> SqlFigures:
         """How the ledger stands, for those who watch it."""
         return SqlFigures(self.engine, READING, self._clock)

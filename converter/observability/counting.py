@@ -51,6 +51,7 @@ class Counting:
         self._own = CollectorRegistry()
         self._calls_of_services()
         self._lives()
+        self._running.set(0)  # a container that starts again has the process id, and so the file, that it had
         for name in sorted(ALL_EVENTS):  # a rise from nothing is seen only where the nothing was shown
             self._events.labels(name)
 
@@ -82,7 +83,7 @@ class Counting:
 
     def _lives(self) -> None:
         made: dict[str, Any] = {"registry": self._own}
-        self._events = Counter("converter_events", "Events told by workers and the HTTP server.", ["name"], **made)
+        self._events = Counter("converter_events", "Events told by workers and the HTTP server.", ["event"], **made)
         self._failovers = Counter("converter_failovers", "Failovers that succeeded.", ["from", "to"], **made)
         self._tasks = Counter("converter_tasks", "Tasks that ended.", ["task", "state"], **made)
         self._task_times = Histogram(

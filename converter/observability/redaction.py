@@ -13,7 +13,7 @@ GONE = "[redacted]"
 SHORTEST = 6
 """Shorter values would be found by chance."""
 
-_NAMES = re.compile(r"(?i)authorization|password|passwd|secret|token|cookie|signature|private|mnemonic|api_?key")
+_NAMES = re.compile(r"(?i)authorization|password|passwd|secret|token|cookie|signature|private|mnemonic|api[-_]?key")
 """Names whose value is not for a log, whatever it is."""
 
 _SHAPES = re.compile(
