@@ -8,7 +8,9 @@ the session, and would send its header to the services; that of Celery leaves th
 
 from __future__ import annotations
 
+import atexit
 import logging
+import threading
 from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
@@ -17,10 +19,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from converter.transport.watching import watch_calls
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Tracer
 
 log = logging.getLogger(__name__)
+
+_LAST_MOMENT = 2.0
+"""Seconds that spans which are not sent yet have when the process ends."""
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
@@ -101,12 +107,20 @@ def start(environ: Mapping[str, str], process: str, exporter: SpanExporter | Non
         log.warning("nothing is traced: an endpoint is named, but the extra `otel` is not installed")
         return False
     name = environ.get("OTEL_SERVICE_NAME") or f"converter-{process}"
-    provider = TracerProvider(resource=Resource.create({"service.name": name}))
+    provider = TracerProvider(resource=Resource.create({"service.name": name}), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter()))
+    atexit.register(_end, provider)
     _Process.propagator = TraceContextTextMapPropagator()
     _Process.tracer = provider.get_tracer("converter")
     watch_calls(_outgoing)
     return True
+
+
+def _end(provider: TracerProvider) -> None:
+    """Send what is left. By itself it would try for half a minute where nobody listens, and a stop would be a kill."""
+    ending = threading.Thread(target=provider.shutdown, daemon=True)
+    ending.start()
+    ending.join(_LAST_MOMENT)
 
 
 def span(

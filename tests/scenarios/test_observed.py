@@ -89,7 +89,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Ite
     stack.start()
     running = World(stack)
     try:
-        running.fault("btcpay_lightning", "timeout_after_execute", operations=["order"], count=1)
+        running.fault("btcpay_lightning", "reset_after_execute", operations=["order"], count=1)
         for number in range(3):
             asked(running, number)
         until(lambda: finished(running) == 3, 60, lambda: f"all end: {finished(running)}")
@@ -215,6 +215,7 @@ def test_no_trace_tells_a_key_an_address_or_an_amount(world: World, collector: C
     assert {name for span in collector.spans() for name in span.attributes} <= known
 
 
+@pytest.mark.chaos
 def test_a_worker_that_is_killed_leaves_no_dent_in_the_counters(world: World) -> None:
     before = metrics(world)("converter_events_total", event="conversion:completed")
     world.stack.workers[0].kill()
