@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -83,7 +84,8 @@ class Asking:
                 self._known[key] = (now, future)
         call = partial(_timed, guard, request, terms.last)
         try:
-            self._pool.submit(self._run, call, future, guard.service_id)
+            # In the context of the one who asks: what is logged or traced of the call belongs to it.
+            self._pool.submit(copy_context().run, self._run, call, future, guard.service_id)
         except RuntimeError:  # no thread, or the process is ending
             self._ended(guard.service_id)
             future.set_result(Answer(None, LimiterRefused(guard.service_id, "quote", detail="no thread is free"), 0))

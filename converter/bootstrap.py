@@ -31,7 +31,7 @@ from converter.ledger.counters import SqlCounter
 from converter.ledger.repository import SqlLedger, open_ledger
 from converter.operating import Operating
 from converter.planning import Planning
-from converter.ports import ConversionService, KeyStore
+from converter.ports import ConversionService, KeyStore, Meter, NoMeter
 from converter.quoting import Quoting
 from converter.reconciliation import Reconciliation
 from converter.reviewing import Reviewing
@@ -136,21 +136,26 @@ def routing_policy(settings: Settings) -> RoutingPolicy:
 
 
 def build_engine(
-    settings: Settings | None = None, keys: KeyStore | None = None, ledger: SqlLedger | None = None
+    settings: Settings | None = None,
+    keys: KeyStore | None = None,
+    ledger: SqlLedger | None = None,
+    meter: Meter | None = None,
 ) -> Engine:
     """Wire everything for a process that works on conversions, on a given ledger or the configured one.
 
-    Raises ConfigurationError.
+    Only processes that stay have a meter. Raises ConfigurationError.
     """
+    meter = meter or NoMeter()
     settings = settings or load_settings()
     keys = keys or EnvironmentKeys(environment())
     policy = routing_policy(settings)
     ledger = ledger or open_ledger(settings.ledger)
     make = partial(service_of, settings, keys, counter=SqlCounter(ledger.engine))
-    commons = build_commons(settings, policy.services)
+    ledger.heard = meter.told
+    commons = build_commons(settings, policy.services, meter)
     bulletin = commons.desk.bulletin
     services = {
-        one.service_id: GuardedService(service, commons.breakers[one.service_id], commons.limiter, bulletin)
+        one.service_id: GuardedService(service, commons.breakers[one.service_id], commons.limiter, bulletin, meter)
         for one in policy.services
         if (service := make(one.service_id)) is not None
     }

@@ -13,7 +13,7 @@ from converter.domain.conversions import Attempt, Conversion
 from converter.domain.orders import OperationKind, OrderRequest
 from converter.domain.policy import RoutingPolicy
 from converter.guard import GuardedService
-from converter.ports import Adaptive, Ledger, RateMemory, Turns, Wallet
+from converter.ports import Adaptive, Ledger, Meter, NoMeter, RateMemory, Turns, Wallet
 
 
 class Next(StrEnum):
@@ -55,6 +55,7 @@ class Shared:
     rates: RateMemory
     adaptive: Adaptive
     bulletin: Bulletin
+    meter: Meter = field(default_factory=NoMeter)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,12 @@ harm but a delay, and says so by returning False.
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
+from celery.signals import before_task_publish
 from kombu import Queue
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
@@ -20,6 +23,25 @@ QUEUES = ("conversions", "rates", "maintenance")
 
 PULSE_KEY = "converter:pulse"
 """Unix time of the last sweep that a worker ran."""
+
+SENT_AT = "sent_at"
+"""Header of every message: Unix time at which it was sent, by the sender's clock."""
+
+_carried: list[Callable[[dict[str, Any]], None]] = []
+
+
+def let_carry(add: Callable[[dict[str, Any]], None]) -> None:
+    """Let every message that this process sends carry more headers: `add` is handed those of each."""
+    _carried[:] = [add]
+
+
+@before_task_publish.connect
+def _stamp(headers: dict[str, Any] | None = None, **_: Any) -> None:
+    if headers is not None:
+        headers[SENT_AT] = time.time()
+        for add in _carried:
+            add(headers)
+
 
 _TRANSPORT: dict[str, Any] = {
     # Longer than any task by far: a redelivery during a run is a second run at the same time.

@@ -27,7 +27,7 @@ from converter.domain.orders import Capabilities, Order, OrderRef, OrderRequest
 from converter.domain.payouts import Payout
 from converter.domain.permits import Permit, Transition
 from converter.domain.quotes import Quote, QuoteRequest, net_of
-from converter.ports import Breaker, ConversionService, Deadline, PayoutList, RateLimiter
+from converter.ports import Breaker, ConversionService, Deadline, Meter, NoMeter, PayoutList, RateLimiter
 
 T = TypeVar("T")
 
@@ -45,31 +45,37 @@ class Leave:
 class _Ending:
     """Around a call: tells how it ended. The result or error passes unchanged."""
 
-    def __init__(self) -> None:
-        self.tell: Callable[[Verdict, timedelta], None] = lambda verdict, elapsed: None  # noqa: ARG005
+    def __init__(self, tell: Callable[[BaseException | None, timedelta], None]) -> None:
+        self._tell = tell
         self._began = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        elapsed = timedelta(seconds=time.monotonic() - self._began)
-        self.tell(Verdict.GOOD if error is None else verdict_of(error), elapsed)
+        self._tell(error, timedelta(seconds=time.monotonic() - self._began))
 
 
 class GuardedService:
     """A service with its breakers and limits. Same methods, same errors, plus our own refusals before a call.
 
-    `breakers` has one for `quote` and one for `execute`; their transitions go to the bulletin.
+    `breakers` has one for `quote` and one for `execute`; their transitions go to the bulletin. The meter hears of the
+    calls that move nothing, those that we refused among them; operations are counted where they leave (`sending`).
     """
 
     def __init__(
-        self, service: ConversionService, breakers: Mapping[str, Breaker], limiter: RateLimiter, bulletin: Bulletin
+        self,
+        service: ConversionService,
+        breakers: Mapping[str, Breaker],
+        limiter: RateLimiter,
+        bulletin: Bulletin,
+        meter: Meter = NoMeter(),  # noqa: B008  it has no state
     ) -> None:
         self.breakers = breakers
         self.service = service
         self._limiter = limiter
         self._bulletin = bulletin
+        self._meter = meter
 
     @property
     def capabilities(self) -> Capabilities:
@@ -92,8 +98,9 @@ class GuardedService:
             return None
 
         def listed(since: datetime, deadline: Deadline) -> list[Payout]:
-            self._count("list")
-            return self._heard(lambda: service.payouts(since, deadline))
+            with self._metered("list"):
+                self._count("list")
+                return self._heard(lambda: service.payouts(since, deadline))
 
         return listed
 
@@ -125,15 +132,16 @@ class GuardedService:
 
     def quote(self, request: QuoteRequest, deadline: Deadline) -> Quote:
         """Price a conversion; an offer that answers another question is refused."""
-        permit = self._permit("quote")
-        if permit is None:
-            raise BreakerRefused(self.service_id, "quote")
-        self._count("quote")
 
         def priced() -> Quote:
             return checked(self.service.quote(request, deadline), request, self.service_id)
 
-        return self._reported("quote", permit, priced)
+        with self._metered("quote"):
+            permit = self._permit("quote")
+            if permit is None:
+                raise BreakerRefused(self.service_id, "quote")
+            self._count("quote")
+            return self._reported("quote", permit, priced)
 
     def place_order(self, order: OrderRequest, deadline: Deadline, leave: Leave | None = None) -> Order:
         """Place the order. May move money. Without leave it is a repeat of what was sent before."""
@@ -148,13 +156,15 @@ class GuardedService:
 
     def find_order(self, ref: OrderRef, deadline: Deadline) -> Order | None:
         """Look an order up. Raises LimiterRefused when it was asked too often."""
-        self._count("find")
-        return self._heard(lambda: self.service.find_order(ref, deadline))
+        with self._metered("find"):
+            self._count("find")
+            return self._heard(lambda: self.service.find_order(ref, deadline))
 
     def check_health(self, deadline: Deadline) -> None:
         """Ask whether it is fit for use. Raises LimiterRefused when it was asked too often."""
-        self._count("health")
-        self._heard(lambda: self.service.check_health(deadline))
+        with self._metered("health"):
+            self._count("health")
+            self._heard(lambda: self.service.check_health(deadline))
 
     def _permit(self, operation: str) -> Permit | None:
         """A permit of a closed breaker, None of any other."""
@@ -169,10 +179,17 @@ class GuardedService:
 
     def _reported(self, operation: str, permit: Permit | None, call: Callable[[], T]) -> T:
         """The call, its end told to the breaker whatever it is."""
-        with _Ending() as ending:
+
+        def tell(error: BaseException | None, elapsed: timedelta) -> None:
             if permit is not None:
-                ending.tell = lambda verdict, elapsed: self._report(operation, permit, verdict, elapsed)
+                self._report(operation, permit, Verdict.GOOD if error is None else verdict_of(error), elapsed)
+
+        with _Ending(tell):
             return self._heard(call)
+
+    def _metered(self, call: str) -> _Ending:
+        """Around a call that moves nothing, with what may refuse it."""
+        return _Ending(lambda error, elapsed: self._meter.called(self.service_id, call, error, elapsed))
 
     def _heard(self, call: Callable[[], T]) -> T:
         """The call; a service that says "too often" is left alone for as long as it says."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -157,6 +158,13 @@ class Sending:
             work.attempts.record_unsent(prepared.operation, error)
 
     def _send(self, conversion: Conversion, prepared: Prepared, call: Callable[[], Order | None]) -> Sent:
+        began = time.monotonic()
+        sent = self._outcome(conversion, prepared, call)
+        elapsed = timedelta(seconds=time.monotonic() - began)
+        self._desk.shared.meter.sent(prepared.attempt.service_id, prepared.operation.kind, sent.outcome, elapsed)
+        return sent
+
+    def _outcome(self, conversion: Conversion, prepared: Prepared, call: Callable[[], Order | None]) -> Sent:
         first_and_ours = prepared.operation.sends == 1 and prepared.operation.fence == conversion.fence
         if prepared.send_by.expired:
             return Sent(Outcome.NOT_EXECUTED if first_and_ours else Outcome.UNKNOWN)

@@ -13,7 +13,7 @@ from converter.domain.breaker_rules import BreakerRules
 from converter.domain.exposure import Caps
 from converter.domain.limits import CAUTIOUS, Budget, Limit, Limits
 from converter.domain.policy import ServicePolicy
-from converter.ports import RateLimiter
+from converter.ports import Meter, NoMeter, RateLimiter
 from converter.services import REGISTRY, service_class
 from converter.settings import RateLimit, Settings
 from converter.shared_state.adaptive import AdaptiveShadow
@@ -39,12 +39,12 @@ class Commons:
     desk: Shared
 
 
-def build_commons(settings: Settings, places: tuple[ServicePolicy, ...]) -> Commons:
+def build_commons(settings: Settings, places: tuple[ServicePolicy, ...], meter: Meter | None = None) -> Commons:
     """Connects to nothing yet: no process waits for Redis in order to start."""
     access = RedisAccess(settings.redis_url)
     breakers = {place.service_id: breakers_of(access, place) for place in places}
     limiter = Limiter(access, _limits(settings), processes=settings.engine.workers)
-    shared = Shared(Balancer(access), Rates(access), AdaptiveShadow(access), Bulletin())
+    shared = Shared(Balancer(access), Rates(access), AdaptiveShadow(access), Bulletin(), meter or NoMeter())
     return Commons(access, breakers, limiter, shared)
 
 

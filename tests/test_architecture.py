@@ -266,10 +266,9 @@ def test_use_cases_import_only_ports_domain_and_each_other() -> None:
 def test_outer_parts_import_only_ports_domain_and_their_own_package() -> None:
     offenders: list[Import] = []
     shared = ("converter.ports", "converter.domain", "converter.transport")
-    for part in ("services", "wallets", "ledger", "shared_state", "transport"):
-        allowed = (
-            (*shared, f"converter.{part}") if part in ("services", "wallets") else (*shared[:2], f"converter.{part}")
-        )
+    for part in ("services", "wallets", "ledger", "shared_state", "transport", "observability"):
+        calling = part in ("services", "wallets", "observability")
+        allowed = (*shared, f"converter.{part}") if calling else (*shared[:2], f"converter.{part}")
         offenders += foreign(modules(f"converter/{part}/"), lambda found, allowed=allowed: found.of(*allowed))  # type: ignore[misc]
     none_of(offenders, "services, wallets, ledger and shared_state do not know each other nor the use-cases")
 
@@ -288,7 +287,7 @@ def test_no_service_imports_another_service() -> None:
 
 
 def test_workers_name_no_implementation() -> None:
-    wiring = [f"converter.{name}" for name in ("bootstrap", "enqueue", "settings", "ports", "domain")]
+    wiring = [f"converter.{name}" for name in ("bootstrap", "enqueue", "observability", "settings", "ports", "domain")]
     allowed = ("workers", "beat_schedule", *wiring, *(module.name for module in use_cases()))
     none_of(
         foreign(modules("workers/"), lambda found: found.of(*allowed)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from celery import Celery
 
+import workers.observability  # noqa: F401  its signals
 from beat_schedule import BEAT_SCHEDULE
 from converter.enqueue import celery_settings
 from converter.settings import load_settings

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from converter.bootstrap import Engine, build_engine
 from converter.enqueue import TaskSender
+from workers.observability import counting, keep_out_of_logs
 
 _lock = threading.Lock()
 
@@ -29,6 +30,7 @@ def runtime() -> Runtime:
     global _runtime  # noqa: PLW0603  the one place of process-wide state
     with _lock:
         if _runtime is None or _runtime.pid != os.getpid():
-            engine = build_engine()
+            engine = build_engine(meter=counting())
+            keep_out_of_logs(engine.secrets)
             _runtime = Runtime(os.getpid(), engine, TaskSender(engine.settings.redis_url))
         return _runtime

@@ -14,14 +14,17 @@ from converter.api.callbacks import Listener, callback_routes
 from converter.api.conversions import conversion_routes
 from converter.api.documentation import document
 from converter.api.door import Door
+from converter.api.metrics import metrics_routes
 from converter.api.operator import operator_routes
 from converter.api.problems import speak_problems
 from converter.api.quotes import quote_routes
 from converter.api.readiness import readiness_routes
 from converter.api.reading import reading_routes
+from converter.api.seen import Seen
 from converter.bootstrap import Engine
 from converter.domain.policy import RoutingPolicy
 from converter.hearing import Hearing
+from converter.observability.counting import Counting
 from converter.operating import Operating
 from converter.ports import Ledger
 from converter.reviewing import Reviewing
@@ -47,6 +50,7 @@ class Parts:
     reviewing: Reviewing
     send: Callable[[str, str], bool]
     """Asks for a task on a conversion, without waiting for the broker."""
+    counting: Counting
 
     @property
     def ledger(self) -> Ledger:
@@ -63,6 +67,7 @@ def create_app(parts: Parts, door: Door | None = None) -> FastAPI:
     """The application, ready to be served. Without a door only callbacks and health are there."""
     app = FastAPI(title="converter", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(JsonBodies)
+    app.add_middleware(Seen, counting=parts.counting)
     speak_problems(app)
     app.include_router(readiness_routes(parts.ledger, parts.settings.redis_url))
     app.include_router(callback_routes(parts.hearing, parts.listeners), include_in_schema=False)
@@ -82,3 +87,4 @@ def _faces(app: FastAPI, parts: Parts) -> Iterator[APIRouter]:
     yield quote_routes(parts.surveying)
     yield reading_routes(parts.ledger, parts.policy)
     yield operator_routes(parts.engine, parts.operating, parts.reviewing)
+    yield metrics_routes(parts.engine, parts.counting)

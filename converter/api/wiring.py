@@ -15,13 +15,15 @@ from converter.enqueue import TaskSender
 from converter.equipping import SystemClock, minimums
 from converter.hearing import Hearing
 from converter.ledger.repository import SqlLedger, open_ledger
+from converter.observability import folder as folders
+from converter.observability.counting import Counting
 from converter.operating import Operating
 from converter.ports import KeyStore
 from converter.reviewing import Reviewing
 from converter.services import CALLBACKS, callback_reader, service_class
 from converter.services.base import ServiceSettings
 from converter.services.callbacks import SECRET, TOKEN, CallbackHint, check_token
-from converter.settings import Settings
+from converter.settings import Settings, environment
 from converter.surveying import Surveying
 
 
@@ -41,7 +43,8 @@ def open_parts(settings: Settings, keys: KeyStore) -> Iterator[Parts]:
 
 def make_parts(settings: Settings, keys: KeyStore, ledger: SqlLedger, send: Callable[[str, str], bool]) -> Parts:
     """The parts on a given ledger; `send` takes a task and a conversion id."""
-    engine = build_engine(settings, keys, ledger)
+    counting = Counting(folders.prepare(environment()))
+    engine = build_engine(settings, keys, ledger, counting)
     commons = engine.commons
     return Parts(
         settings=settings,
@@ -53,6 +56,7 @@ def make_parts(settings: Settings, keys: KeyStore, ledger: SqlLedger, send: Call
         operating=Operating(ledger, commons.breakers, commons.desk.rates),
         reviewing=Reviewing(engine.desk),
         send=send,
+        counting=counting,
     )
 
 

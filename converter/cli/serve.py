@@ -33,17 +33,19 @@ def api(host: str, port: int, as_json: bool) -> None:
     import uvicorn  # noqa: PLC0415  quick help
 
     from converter.api.app import create_app  # noqa: PLC0415  pulls in FastAPI
+    from converter.api.watched import watched_process  # noqa: PLC0415
     from converter.api.wiring import make_door, open_parts  # noqa: PLC0415  pulls in Celery
 
     # uvicorn raises the signal that ended it once more when it has cleaned up; then it is our turn to clean up.
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, _end)
     settings, keys = running_settings(), EnvironmentKeys(environment())
+    watched_process(settings, keys)
     with _listening(host, port) as listener, open_parts(settings, keys) as parts:
         config = uvicorn.Config(
             create_app(parts, make_door(settings, keys, host)),
             lifespan="off",
-            log_level="warning",
+            log_config=None,
             access_log=False,  # a path may end with a token
             server_header=False,
             proxy_headers=False,

@@ -23,9 +23,12 @@ class SqlOutbox:
         self._connection = connection
         self._now = now
         self._added: list[dict[str, Any]] = []
+        self.told: list[Event] = []
+        """Everything that this transaction tells."""
 
     def add(self, event: Event) -> None:
         """Append, at the end of the transaction."""
+        self.told.append(event)
         self._added.append(
             {
                 "name": event.name,

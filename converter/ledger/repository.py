@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import sqlite3
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.engine import Connection, Engine
 
 from converter.domain.conversions import State
 from converter.domain.errors import ConfigurationError
+from converter.domain.events import Event
 from converter.ledger.attempts import SqlAttempts
 from converter.ledger.books import SqlBooks
 from converter.ledger.conversions import SqlConversions
+from converter.ledger.engines import READING, create_engine
 from converter.ledger.exposure import SqlExposure
+from converter.ledger.figures import SqlFigures
 from converter.ledger.inspection import SqlInspection
 from converter.ledger.lasting import SqlConditions, SqlMemory, SqlRounds
 from converter.ledger.outbox import SqlOutbox
@@ -31,9 +30,6 @@ from converter.ledger.views import SqlViews
 
 SCHEMA_VERSION = "0007"
 """The newest migration; workers refuse to run on any other schema."""
-
-_READING = "converter_reading"
-"""The option of a connection whose transaction only reads."""
 
 
 def _utc_now() -> datetime:
@@ -135,6 +131,8 @@ class SqlLedger:
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime] | None = None) -> None:
         self.engine = engine
+        self.heard: Callable[[Sequence[Event]], None] | None = None
+        """Is told the events of every transaction of this process, once they are committed."""
         self._given_clock = clock
 
     @contextmanager
@@ -144,15 +142,22 @@ class SqlLedger:
             work = SqlWork(connection, self._clock)
             yield work
             work.outbox.flush()
+        if self.heard is not None and work.outbox.told:
+            self.heard(work.outbox.told)
 
     @contextmanager
     def view(self) -> Iterator[SqlWork]:
         """A transaction that only reads: it bars no writer and waits for none."""
-        options: dict[str, Any] = {_READING: True}
+        with self._reading() as connection:
+            yield SqlWork(connection, self._clock)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        options: dict[str, Any] = {READING: True}
         if self.engine.dialect.name == "postgresql":
             options["postgresql_readonly"] = True
         with self.engine.connect().execution_options(**options) as connection, connection.begin():
-            yield SqlWork(connection, self._clock)
+            yield connection
 
     def now(self) -> datetime:
         """The ledger's clock, read by itself."""
@@ -160,6 +165,10 @@ class SqlLedger:
             return (self._given_clock or _utc_now)()
         with self.engine.connect() as connection:
             return self._clock(connection)
+
+    def gauging(self) -> SqlFigures:
+        """How the ledger stands, for those who watch it."""
+        return SqlFigures(self._reading, self._clock)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -172,98 +181,6 @@ class SqlLedger:
             return _utc_now()
         moment: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
         return moment.astimezone(UTC)
-
-
-def _switch_to_wal(dbapi_connection: Any) -> None:
-    """Switch a file to WAL, for good. SQLite does not wait for others that do the same at this moment; so we do."""
-    end = time.monotonic() + 30
-    while dbapi_connection.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
-        try:
-            dbapi_connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > end:
-                raise
-            threading.Event().wait(0.02)
-
-
-def _sqlite_engine(url: URL) -> Engine:
-    if url.database and url.database != ":memory:":
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
-
-    @sa.event.listens_for(engine, "connect")
-    def _prepare(dbapi_connection: Any, _record: Any) -> None:
-        dbapi_connection.isolation_level = None  # we send BEGIN ourselves
-        dbapi_connection.execute("PRAGMA busy_timeout=30000")
-        _switch_to_wal(dbapi_connection)
-        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
-            dbapi_connection.execute(f"PRAGMA {pragma}")
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # A deferred transaction that reads and then writes fails with "database is locked" under load.
-        reading = connection.get_execution_options().get(_READING)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _postgresql_engine(url: URL) -> Engine:
-    try:
-        import psycopg  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise ConfigurationError(
-            "ledger: PostgreSQL needs the extra `postgres` (pip install converter[postgres])"
-        ) from error
-    return sa.create_engine(
-        url.set(drivername="postgresql+psycopg"),
-        pool_size=16,
-        max_overflow=16,
-        pool_pre_ping=True,
-        connect_args={**_NO_SILENCE, "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items())},
-    )
-
-
-_NO_SILENCE = {
-    "connect_timeout": 2,
-    "tcp_user_timeout": 3000,
-    "keepalives_idle": 2,
-    "keepalives_interval": 1,
-    "keepalives_count": 2,
-}
-"""A partition that swallows packets without an error must not hang a worker. Measured with a cable cut between network
-namespaces: a statement or a COMMIT fails after 3 to 5 s, a transaction that first has to replace its dead connection
-after 5 to 7 s. The user timeout covers what was sent and not acknowledged, keepalives whoever only waits to receive.
-Both are answered by the server's kernel, so neither cuts a COMMIT that is merely slow; shorter ones would turn every
-network hiccup of a second into commits of unknown outcome."""
-
-_SESSION = {
-    "statement_timeout": 10000,
-    "lock_timeout": 5000,
-    "idle_in_transaction_session_timeout": 4000,
-    "tcp_keepalives_idle": 5,
-    "tcp_keepalives_interval": 2,
-    "tcp_keepalives_count": 3,
-    "tcp_user_timeout": 10000,
-}
-"""The server's side of it. To the server, too, a worker that was cut off in the middle of a transaction is only silent.
-By itself it would wait two hours for it, with its rows locked against every sweep and every next owner, and with its
-sessions counted against `max_connections`. No transaction of ours waits for anything but the ledger, so one that idles
-for so long has lost its worker; it is less than `lock_timeout`, so that who waits for the row gets it."""
-
-
-def create_engine(url: str) -> Engine:
-    """An engine for `sqlite:///path` or `postgresql://…`. Raises ConfigurationError for anything else."""
-    try:
-        parsed = make_url(url)
-    except sa.exc.ArgumentError as error:
-        raise ConfigurationError("ledger: not a database URL; accepted: sqlite:///path or postgresql://…") from error
-    backend = parsed.get_backend_name()
-    if backend == "sqlite":
-        return _sqlite_engine(parsed)
-    if backend == "postgresql":
-        return _postgresql_engine(parsed)
-    raise ConfigurationError(f"ledger: {backend} is not supported; accepted: sqlite:///path or postgresql://…")
 
 
 def schema_version(engine: Engine) -> str | None:

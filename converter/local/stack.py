@@ -25,6 +25,7 @@ from converter.local.home import remove_run_file, write_run_file
 from converter.local.processes import Child
 from converter.local.redis_server import RedisServer, start_redis
 from converter.local.sandbox_config import sandbox_environment, write_sandbox_config
+from converter.observability import folder as folders
 from converter.settings import load_settings
 
 READY_SECONDS = 60.0
@@ -72,7 +73,8 @@ class Stack:
         self.flower_url: str | None = None
         self.redis: RedisServer | None = None
         self.workers: list[Child] = []
-        self._environ = {**environ, "CONVERTER_HOME": str(self.home)}
+        counters = str(self.home / "metrics")
+        self._environ = {**environ, "CONVERTER_HOME": str(self.home), folders.VARIABLE: counters}
         self._with_sandbox = sandbox
         self._options = options or StackOptions()
         self._beat: Child | None = None
@@ -88,7 +90,7 @@ class Stack:
 
     def start(self, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
         """Start everything and wait until it is ready; returns the addresses. Stops what it started if that fails."""
-        self.home.mkdir(parents=True, exist_ok=True)
+        folders.empty(self.home / "metrics")
         with ExitStack() as undo:
             undo.callback(self.stop)
             self._start(tell)
@@ -189,7 +191,7 @@ class Stack:
         return self._celery(name, *_WORKER, "-n", f"{name}@%h", "-c", str(concurrency))
 
     def _celery(self, name: str, *words: str) -> Child:
-        argv = [sys.executable, "-m", *(self._options.celery or ("celery", "-A", "workers.app")), *words]
+        argv = [sys.executable, "-m", *(self._options.celery or ("celery", "--quiet", "-A", "workers.app")), *words]
         return Child(name, argv, self._environ, self.home / "logs" / f"{name}.log")
 
     def _start_sandbox(self) -> str:

@@ -17,6 +17,7 @@ from converter.ports.ledger import (
     Transfers,
     Work,
 )
+from converter.ports.metering import Figures, Gauging, Meter, NoMeter
 from converter.ports.outside import Clock, ConversionService, Deadline, KeyStore, PayoutList, Wallet
 from converter.ports.shared import Adaptive, Breaker, RateLimiter, RateMemory, Turns
 from converter.ports.views import Failover, JudgedRow, ViewedLedger, Views
@@ -34,11 +35,15 @@ __all__ = [
     "Deadline",
     "Exposure",
     "Failover",
+    "Figures",
+    "Gauging",
     "Inspection",
     "JudgedRow",
     "KeyStore",
     "Ledger",
     "Memory",
+    "Meter",
+    "NoMeter",
     "Outbox",
     "PayoutList",
     "Quotes",

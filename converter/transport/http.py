@@ -22,6 +22,7 @@ import requests
 from converter.transport.connections import TrackedAdapter
 from converter.transport.exchange import CallStoppedError, Exchange
 from converter.transport.json_text import read_json
+from converter.transport.watching import watched
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -128,7 +129,11 @@ class HttpClient:
         exchange.handed_over = True
         # The adapter and not the session: a session reads the body of a redirect in full before we can limit it.
         adapter = self._session().get_adapter(self._base_url)
-        with adapter.send(request, stream=True, timeout=timeout, verify=self._verify, proxies={}) as response:
+        with (
+            watched(str(request.method), self._place) as tell,
+            adapter.send(request, stream=True, timeout=timeout, verify=self._verify, proxies={}) as response,
+        ):
+            tell(response.status_code)
             body = _read_body(response)
             return HttpAnswer(response.status_code, response.headers, body, time.monotonic() - started)
 

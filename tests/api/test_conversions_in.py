@@ -23,7 +23,8 @@ from converter.api.conversions import WRITING
 from converter.api.wiring import make_door, open_parts
 from converter.desk import Next
 from converter.domain.conversions import State
-from converter.ledger.repository import SqlLedger, create_engine, open_ledger
+from converter.ledger.engines import create_engine
+from converter.ledger.repository import SqlLedger, open_ledger
 from converter.security.keys import EnvironmentKeys
 from tests.api.front import CONVERSIONS, WANTED, Front, front_of, on_another_ledger, problem, settings_of
 from tests.app.conftest import Kept, kept_ledger

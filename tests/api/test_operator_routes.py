@@ -26,7 +26,8 @@ from converter.domain.health import Check
 from converter.domain.orders import OperationKind, OperationRule
 from converter.domain.quarantine import Change, Standing
 from converter.evidence import Evidence
-from converter.ledger.repository import SqlLedger, create_engine
+from converter.ledger.engines import create_engine
+from converter.ledger.repository import SqlLedger
 from converter.local.redis_server import RedisServer
 from converter.reviewing import Reviewing
 from converter.security.keys import EnvironmentKeys

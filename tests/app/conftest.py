@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from converter.ledger.engines import create_engine
 from converter.ledger.migrations.run import upgrade
-from converter.ledger.repository import SqlLedger, create_engine
+from converter.ledger.repository import SqlLedger
 from tests.app.house import House, NewHouse
 from tests.builders import START
 from tests.fakes import HandClock

@@ -16,8 +16,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, make_url
 
+from converter.ledger.engines import create_engine
 from converter.ledger.migrations.run import upgrade
-from converter.ledger.repository import SqlLedger, create_engine
+from converter.ledger.repository import SqlLedger
 from converter.ledger.tables import attempts, metadata
 from tests.fakes import HandClock
 from tests.memory_ledger import MemoryLedger

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from converter.domain.events import Event
-from converter.ledger.repository import create_engine, open_ledger
+from converter.ledger.engines import create_engine
+from converter.ledger.repository import open_ledger
 
 
 def run_at_once(work: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> list[Any]:

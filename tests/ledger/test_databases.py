@@ -16,7 +16,8 @@ from converter.desk import Desk
 from converter.domain.conversions import State
 from converter.domain.events import Event
 from converter.ledger.conversions import SqlConversions
-from converter.ledger.repository import SqlLedger, create_engine, open_ledger
+from converter.ledger.engines import create_engine
+from converter.ledger.repository import SqlLedger, open_ledger
 from converter.planning import Plan, Planning
 from tests.app.house import APPROVAL, EXCHANGE, House
 from tests.builders import START, a_request, an_id, seconds

@@ -15,8 +15,9 @@ import sqlalchemy as sa
 
 from converter.domain.conversions import AttemptState, Conversion, State
 from converter.domain.orders import OperationKind
+from converter.ledger.engines import create_engine
 from converter.ledger.migrations.run import upgrade
-from converter.ledger.repository import SqlLedger, create_engine
+from converter.ledger.repository import SqlLedger
 from converter.ledger.tables import metadata
 from tests.app.house import EXCHANGE, KINDS, House
 from tests.app.test_crashes import stage

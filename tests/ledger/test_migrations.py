@@ -13,8 +13,9 @@ from sqlalchemy.engine import Engine
 
 from converter.domain.conversions import OPEN_ATTEMPT
 from converter.domain.errors import ConfigurationError
+from converter.ledger.engines import create_engine
 from converter.ledger.migrations import run
-from converter.ledger.repository import SCHEMA_VERSION, create_engine, open_ledger, schema_version
+from converter.ledger.repository import SCHEMA_VERSION, open_ledger, schema_version
 from converter.ledger.tables import metadata
 from tests.builders import START
 from tests.ledger.processes import open_and_migrate, run_at_once

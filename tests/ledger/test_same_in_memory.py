@@ -33,7 +33,8 @@ from converter.domain.events import Event
 from converter.domain.health import Check
 from converter.domain.orders import OperationKind
 from converter.domain.transfers import Transfer
-from converter.ledger.repository import SqlLedger, create_engine
+from converter.ledger.engines import create_engine
+from converter.ledger.repository import SqlLedger
 from converter.ledger.tables import metadata
 from tests.builders import ETH_ADDRESS, START, a_quote, a_request, a_row, an_attempt, an_id, an_operation, seconds
 from tests.memory_ledger import MemoryLedger

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from converter.ledger.repository import create_engine
+from converter.ledger.engines import create_engine
 from tests.own_postgres import OwnPostgres, postgres_folder
 from tests.partitions.network import Cable, Place, network
 from tests.scenarios.world import until

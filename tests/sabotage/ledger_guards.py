@@ -297,13 +297,13 @@ WHOLE = (
     Guard(
         name="what is committed is on the disk",
         why="A power cut must not take back a preparation whose order has left.",
-        edits=one("converter/ledger/repository.py", '"synchronous=FULL"', '"synchronous=OFF"'),
+        edits=one("converter/ledger/engines.py", '"synchronous=FULL"', '"synchronous=OFF"'),
         tests=tests_of(_DATABASES, "test_every_connection_is_set_up_for_money"),
     ),
     Guard(
         name="a transaction is alone from its beginning",
         why="Two that read first and write later would decide on the same state.",
-        edits=one("converter/ledger/repository.py", '"BEGIN" if reading else "BEGIN IMMEDIATE"', '"BEGIN"'),
+        edits=one("converter/ledger/engines.py", '"BEGIN" if reading else "BEGIN IMMEDIATE"', '"BEGIN"'),
         tests=tests_of(_DATABASES, "test_a_transaction_takes_the_write_lock_at_its_beginning"),
     ),
     Guard(

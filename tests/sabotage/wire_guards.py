@@ -77,9 +77,9 @@ TRANSPORT = (
         why="A redirect sends the order again, to a place that nobody chose.",
         edits=one(
             _HTTP,
-            "with adapter.send(request, stream=True, timeout=timeout, verify=self._verify, proxies={}) as response:",
-            "sent = {'stream': True, 'timeout': timeout, 'verify': self._verify, 'proxies': {}}\n"
-            "        with self._session().send(request, allow_redirects=True, **sent) as response:",
+            "adapter.send(request, stream=True, timeout=timeout, verify=self._verify, proxies={}) as response,",
+            "self._session().send(request, allow_redirects=True, stream=True, timeout=timeout, verify=self._verify,"
+            " proxies={}) as response,",
         ),
         tests=tests_of(*_TRANSPORT, "test_a_redirect_is_returned_and_not_followed"),
     ),

@@ -11,7 +11,7 @@ import pytest
 
 from converter.domain.errors import Outcome, ServiceUnavailable, policy_of
 from converter.ledger.counters import SqlCounter
-from converter.ledger.repository import create_engine
+from converter.ledger.engines import create_engine
 from converter.ports import Counter, Deadline
 from converter.sandbox import credentials
 from converter.sandbox.server import Sandbox

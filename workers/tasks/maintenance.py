@@ -7,6 +7,7 @@ import logging
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from converter.domain.breaches import Breach
 from converter.sweeping import Errand
 from workers.app import app
 from workers.canvas import choose_and_execute
@@ -30,7 +31,12 @@ def audit() -> None:
     """Look whether what must always hold does, and tell what does not."""
     found = runtime().engine.auditing.run()
     for breach in found.breaches:
-        log.error("audit: %s %s: %s", breach.invariant, breach.conversion_id or "", breach.detail)
+        # Amounts may be in its detail, which the event and `converter audit` tell.
+        log.error("the audit found a breach of %s", breach.invariant, extra=_of(breach))
+
+
+def _of(breach: Breach) -> dict[str, str]:
+    return {} if breach.conversion_id is None else {"conversionId": breach.conversion_id}
 
 
 def _send(errand: Errand) -> bool:
