@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Depends, FastAPI
 
 from converter.accepting import Accepting
+from converter.api.alerts import alert_routes
 from converter.api.callbacks import Listener, callback_routes
 from converter.api.door import Door
+from converter.api.hub import Hub
 from converter.api.problems import speak_problems
 from converter.api.reading import reading_routes
+from converter.api.streaming import streaming_routes
 from converter.bootstrap import Engine
 from converter.domain.policy import RoutingPolicy
 from converter.hearing import Hearing
@@ -51,13 +54,17 @@ class Parts:
 
 
 def create_app(parts: Parts, door: Door | None = None) -> FastAPI:
-    """The application, ready to be served. Without a door only callbacks and health are there."""
+    """The application, ready to be served. Without a door only callbacks and health are there. Its `state.hub` is
+    closed by who serves it."""
     app = FastAPI(title="converter", docs_url=None, redoc_url=None, openapi_url=None)
     speak_problems(app)
     app.include_router(_health())
     app.include_router(callback_routes(parts.hearing, parts.listeners))
+    app.state.hub = Hub(parts.ledger)
     if door is not None:
         app.include_router(reading_routes(parts.ledger, parts.policy), dependencies=[Depends(door)])
+        app.include_router(streaming_routes(parts.ledger, app.state.hub), dependencies=[Depends(door)])
+        app.include_router(alert_routes(parts.ledger), dependencies=[Depends(door)])
     return app
 
 

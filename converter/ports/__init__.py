@@ -11,17 +11,18 @@ from converter.ports.ledger import (
     Exposure,
     Ledger,
     Memory,
-    Outbox,
     Quotes,
     Rounds,
     Transfers,
     Work,
 )
+from converter.ports.outgoing import Alerts, Deliveries, Followers, Outbox, Receivers
 from converter.ports.outside import Clock, ConversionService, Deadline, KeyStore, PayoutList, Wallet
 from converter.ports.shared import Adaptive, Breaker, RateLimiter, RateMemory, Turns
 
 __all__ = [
     "Adaptive",
+    "Alerts",
     "Attempts",
     "Books",
     "Breaker",
@@ -31,7 +32,9 @@ __all__ = [
     "Conversions",
     "Counter",
     "Deadline",
+    "Deliveries",
     "Exposure",
+    "Followers",
     "Inspection",
     "KeyStore",
     "Ledger",
@@ -41,6 +44,7 @@ __all__ = [
     "Quotes",
     "RateLimiter",
     "RateMemory",
+    "Receivers",
     "Rounds",
     "Transfers",
     "Turns",
