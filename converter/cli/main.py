@@ -7,11 +7,13 @@ from importlib import import_module
 import click
 
 _COMMANDS = {
+    "alerts": "converter.cli.events:alerts",
     "audit": "converter.cli.audit:audit",
     "conversions": "converter.cli.conversions:conversions",
     "convert": "converter.cli.conversions:convert",
     "demo": "converter.cli.demo:demo",
     "drill": "converter.cli.drill:drill",
+    "events": "converter.cli.events:events",
     "migrate": "converter.cli.system:migrate",
     "rates": "converter.cli.rates:rates",
     "sandbox": "converter.cli.system:sandbox",
@@ -19,6 +21,7 @@ _COMMANDS = {
     "services": "converter.cli.services:services",
     "status": "converter.cli.system:status",
     "up": "converter.cli.system:up",
+    "webhooks": "converter.cli.webhooks:webhooks",
 }
 
 
