@@ -143,7 +143,7 @@ class _Reader:
                 # Named at once: who is cut before the first event resumes here.
                 yield f"id: {self._hub.join(client)}\n\n".encode()
             else:
-                async for chunk in self._missed(client, after):
+                async for chunk in self._missed(client, only, after):
                     yield chunk
             async for chunk in self._live(client):
                 yield chunk
@@ -152,7 +152,7 @@ class _Reader:
         finally:
             self._hub.leave(client)
 
-    async def _missed(self, client: Client, after: int) -> AsyncIterator[bytes]:
+    async def _missed(self, client: Client, only: Only, after: int) -> AsyncIterator[bytes]:
         """What is behind `after`. The client joins the hub when little is left, so that nothing falls in between."""
         kept: Extent = await self._read(partial(extent, self._ledger))
         if not kept.pruned <= after <= kept.last:
@@ -161,14 +161,15 @@ class _Reader:
             yield f"id: {start}\nevent: {GAP}\ndata: {facts}\n\n".encode()
             after = start
         while True:
-            page = await self._page(client.only, after)
+            page = await self._page(only, after)
             after = page.last
             yield _chunk(page)
             if len(page.events) < _PAGE:
                 break
+        client.position = after
         joined = self._hub.join(client)
         while after < joined:
-            page = await self._page(client.only, after, until=joined)
+            page = await self._page(only, after, until=joined)
             after = page.last
             yield _chunk(page)
 
