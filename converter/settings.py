@@ -24,7 +24,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from converter.domain.errors import ConfigurationError
 from converter.security.given import given
-from converter.settings_faces import Alerts, Api, Logs, Webhook
+from converter.settings_faces import Alerts, Api, Events, Logs, Webhook
 from converter.settings_types import CapsByCoin, CapsByPair, Milliseconds, MillisecondsOrNone, Section
 
 SERVICES = (
@@ -130,6 +130,7 @@ class Settings(BaseSettings):
     wallets: dict[str, WalletSettings] = Field(default_factory=dict)
     engine: Engine = Engine()
     api: Api = Api()
+    events: Events = Events()
     webhooks: tuple[Webhook, ...] = ()
     alerts: Alerts = Alerts()
     logs: Logs = Logs()
@@ -160,6 +161,9 @@ class Settings(BaseSettings):
         ids = [one.id for one in self.services]
         for repeated in {one for one in ids if ids.count(one) > 1}:
             raise ValueError(f"services: {repeated} is listed twice")
+        for part, named in (("webhooks", self.webhooks), ("alerts.sinks", self.alerts.sinks)):
+            if len({one.id for one in named}) < len(named):
+                raise ValueError(f"{part}: an id is listed twice")
         for tier in sorted({one.priority for one in self.services}):
             total = sum(one.weight for one in self.services if one.priority == tier)
             if total != 1:
@@ -179,7 +183,7 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
-_SECTIONS = {"multi_service", "engine", "api", "alerts", "logs"}
+_SECTIONS = {"multi_service", "engine", "api", "events", "alerts", "logs"}
 """Sections whose keys are settings; in the others some keys are data (networks, options)."""
 
 _IN_FILES = ("redis_url", "ledger_url")

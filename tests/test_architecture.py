@@ -27,6 +27,7 @@ PARAMETERS = 5
 
 OUTER_MODULES = {
     "__init__",
+    "announcing",
     "bootstrap",
     "client",
     "enqueue",
@@ -49,7 +50,8 @@ USE_CASE_LIBRARIES: dict[str, str] = {}
 """Libraries that a use-case may know, and why."""
 
 BROAD_EXCEPT_ALLOWED: dict[str, str] = {
-    "converter/listening.py": "neither a broken handler nor a ledger that is away for a moment may stop the others",
+    "converter/following.py": "a ledger that is away for a moment may not stop those who listen",
+    "converter/listening.py": "a broken handler may not stop the others",
     "converter/sandbox/": "a broken twin must answer and be seen, not take the other twins down",
 }
 """Where `except Exception` is right: a file or a folder, and why."""
@@ -266,9 +268,10 @@ def test_use_cases_import_only_ports_domain_and_each_other() -> None:
 def test_outer_parts_import_only_ports_domain_and_their_own_package() -> None:
     offenders: list[Import] = []
     shared = ("converter.ports", "converter.domain", "converter.transport")
-    for part in ("services", "wallets", "ledger", "shared_state", "transport", "observability"):
-        calling = part in ("services", "wallets", "observability")
-        allowed = (*shared, f"converter.{part}") if calling else (*shared[:2], f"converter.{part}")
+    talking = ("services", "wallets", "carriers", "observability")
+    for part in (*talking, "ledger", "shared_state", "transport"):
+        allowed = (*shared, f"converter.{part}") if part in talking else (*shared[:2], f"converter.{part}")
+        allowed += ("converter.security.webhooks",) if part == "carriers" else ()
         offenders += foreign(modules(f"converter/{part}/"), lambda found, allowed=allowed: found.of(*allowed))  # type: ignore[misc]
     none_of(offenders, "services, wallets, ledger and shared_state do not know each other nor the use-cases")
 

@@ -10,7 +10,7 @@ from converter.enqueue import celery_settings
 from converter.settings import load_settings
 from workers.failing import QuietTask
 
-_TASKS = [f"workers.tasks.{name}" for name in ("conversions", "rates", "services", "maintenance")]
+_TASKS = [f"workers.tasks.{name}" for name in ("conversions", "rates", "services", "events", "maintenance")]
 
 app = Celery("converter", include=_TASKS, task_cls=QuietTask)
 app.conf.update(celery_settings(load_settings().redis_url or "redis://127.0.0.1:6379/0"))

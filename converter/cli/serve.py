@@ -13,7 +13,7 @@ from converter.local.home import running_settings
 from converter.security.keys import EnvironmentKeys
 from converter.settings import environment
 
-_CONNECTIONS = 512
+_CONNECTIONS = 1500
 """Requests in hand at once; more are answered with 503."""
 
 
@@ -33,6 +33,7 @@ def api(host: str, port: int, as_json: bool) -> None:
     import uvicorn  # noqa: PLC0415  quick help
 
     from converter.api.app import create_app  # noqa: PLC0415  pulls in FastAPI
+    from converter.api.serving import Server, drop_the_unread  # noqa: PLC0415
     from converter.api.watched import watched_process  # noqa: PLC0415
     from converter.api.wiring import make_door, open_parts  # noqa: PLC0415  pulls in Celery
 
@@ -42,8 +43,10 @@ def api(host: str, port: int, as_json: bool) -> None:
     settings, keys = running_settings(), EnvironmentKeys(environment())
     watched_process(settings, keys)
     with _listening(host, port) as listener, open_parts(settings, keys) as parts:
+        drop_the_unread(listener)
+        app = create_app(parts, make_door(settings, keys, host))
         config = uvicorn.Config(
-            create_app(parts, make_door(settings, keys, host)),
+            app,
             lifespan="off",
             log_config=None,
             access_log=False,  # a path may end with a token
@@ -57,7 +60,7 @@ def api(host: str, port: int, as_json: bool) -> None:
             print_json({"api": url})
         else:
             console.print(f"HTTP at {url}; stop with Ctrl-C", highlight=False)
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(config, app.state.hub).run(sockets=[listener])
 
 
 def _end(*_: object) -> None:

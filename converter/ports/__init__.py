@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 from converter.ports.books import Books, Inspection
+from converter.ports.lasting import Conditions, Memory, Rounds
 from converter.ports.ledger import (
     Attempts,
-    Conditions,
     Conversions,
     Counter,
     Exposure,
     Ledger,
-    Memory,
-    Outbox,
     Quotes,
-    Rounds,
     Transfers,
     Work,
 )
 from converter.ports.metering import Figures, Gauging, Meter, NoMeter
-from converter.ports.outside import Clock, ConversionService, Deadline, KeyStore, PayoutList, Wallet
+from converter.ports.outgoing import Alerts, Deliveries, Followers, Outbox, Receivers
+from converter.ports.outside import Carrier, Clock, ConversionService, Deadline, KeyStore, PayoutList, Wallet
 from converter.ports.shared import Adaptive, Breaker, RateLimiter, RateMemory, Turns
 from converter.ports.views import Failover, JudgedRow, ViewedLedger, Views
 
 __all__ = [
     "Adaptive",
+    "Alerts",
     "Attempts",
     "Books",
     "Breaker",
+    "Carrier",
     "Clock",
     "Conditions",
     "ConversionService",
     "Conversions",
     "Counter",
     "Deadline",
+    "Deliveries",
     "Exposure",
     "Failover",
     "Figures",
+    "Followers",
     "Gauging",
     "Inspection",
     "JudgedRow",
@@ -49,6 +51,7 @@ __all__ = [
     "Quotes",
     "RateLimiter",
     "RateMemory",
+    "Receivers",
     "Rounds",
     "Transfers",
     "Turns",

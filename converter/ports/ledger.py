@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
-from converter.domain.conditions import Condition
 from converter.domain.conversions import (
     Attempt,
     AttemptState,
@@ -19,13 +18,12 @@ from converter.domain.conversions import (
     Sought,
     State,
 )
-from converter.domain.events import Event
-from converter.domain.explaining import Round
 from converter.domain.exposure import UnderWay
-from converter.domain.health import Check
 from converter.domain.quotes import QuoteRow
 from converter.domain.transfers import Transfer
 from converter.ports.books import Books, Inspection
+from converter.ports.lasting import Conditions, Memory, Rounds
+from converter.ports.outgoing import Alerts, Deliveries, Followers, Outbox, Receivers
 
 
 class Conversions(Protocol):
@@ -148,52 +146,6 @@ class Transfers(Protocol):
         """Recent payments of the same account with lower nonces that are not known to be taken, the lowest first."""
 
 
-class Outbox(Protocol):
-    """Events, written with the change that they tell."""
-
-    def add(self, event: Event) -> None:
-        """Append."""
-
-    def after(self, sequence: int, limit: int = 100) -> list[Event]:
-        """Events behind a sequence number, oldest first."""
-
-    def last(self) -> int:
-        """The newest sequence number, 0 when there is none."""
-
-
-class Conditions(Protocol):
-    """What lasts and is told when it changes: a service that is unavailable, a pair that is held, a tier in use."""
-
-    def enter(self, name: str, state: str, *, normal: str, detail: str = "") -> bool:
-        """Note that it is in this state now. True for the one caller that found it in another (`normal` when nothing
-        was known): that one tells the event, in this same transaction."""
-
-    def restart(self, name: str) -> None:
-        """It was not met for so long that its state is taken to have begun now."""
-
-    def get(self, name: str) -> Condition | None:
-        """The condition, None when it was never noted."""
-
-    def of(self, prefix: str) -> dict[str, Condition]:
-        """Conditions whose names begin so, by name."""
-
-
-class Rounds(Protocol):
-    """Why services were asked and chosen: one record for each round of asking."""
-
-    def open(self, conversion_id: str, number: int, seats: Sequence[Mapping[str, Any]]) -> None:
-        """Who was eligible in this round, and why not."""
-
-    def judge(self, conversion_id: str, number: int, judgement: Mapping[str, Any]) -> None:
-        """What became of the quotes, and why the first goes first."""
-
-    def of(self, conversion_id: str) -> list[Round]:
-        """Rounds of a conversion, first to last."""
-
-    def get(self, conversion_id: str, number: int) -> Round | None:
-        """One round, None when it has no record."""
-
-
 class Exposure(Protocol):
     """How much is under way."""
 
@@ -204,22 +156,6 @@ class Exposure(Protocol):
     def candidates(self, service_id: str, from_coin: str, to_coin: str) -> list[tuple[str, Decimal]]:
         """(id, amount) of the conversions of these coins that may be attempted at the service now: chosen from, with an
         offer of it that is still good, and not attempted anywhere at this moment."""
-
-
-class Memory(Protocol):
-    """What is kept of shared state and of health checks, so that it survives a restart or a loss of Redis."""
-
-    def keep_rates(self, rows: Sequence[tuple[str, str, datetime]]) -> None:
-        """Replace the states of these names (name, text, when it changed)."""
-
-    def rates(self) -> list[tuple[str, str, datetime]]:
-        """All kept states."""
-
-    def checked(self, service_id: str, check: Check) -> Check:
-        """Keep the latest health check; returns it with its count of failures in a row."""
-
-    def checks(self) -> dict[str, Check]:
-        """The latest health check of each service."""
 
 
 class Work(Protocol):
@@ -248,6 +184,22 @@ class Work(Protocol):
     @property
     def outbox(self) -> Outbox:
         """Events."""
+
+    @property
+    def followers(self) -> Followers:
+        """How far the outbox was read."""
+
+    @property
+    def receivers(self) -> Receivers:
+        """Who is sent messages."""
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """Messages to receivers."""
+
+    @property
+    def alerts(self) -> Alerts:
+        """What an operator should know."""
 
     @property
     def conditions(self) -> Conditions:
