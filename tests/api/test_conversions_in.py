@@ -23,6 +23,7 @@ from converter.api.conversions import WRITING
 from converter.api.wiring import make_door, open_parts
 from converter.desk import Next
 from converter.domain.conversions import State
+from converter.domain.errors import ConfigurationError
 from converter.ledger.repository import SqlLedger, create_engine, open_ledger
 from converter.security.keys import EnvironmentKeys
 from tests.api.front import CONVERSIONS, WANTED, Front, front_of, on_another_ledger, problem, settings_of
@@ -316,6 +317,14 @@ def test_a_database_server_that_is_down_is_no_promise_either(ledger: SqlLedger, 
         problem(front.post("k"), 503, "LedgerUnavailable")
         problem(front.http.get(CONVERSIONS), 503, "LedgerUnavailable")
     assert front.asked == []
+
+
+def test_a_database_server_that_is_down_at_the_start_is_named_without_its_password(tmp_path: Path) -> None:
+    url = "postgresql://somebody:secret@127.0.0.1:1/none"
+    settings = settings_of(tmp_path).model_copy(update={"ledger_url": url})
+    with pytest.raises(ConfigurationError, match="ledger: did not answer") as refused:
+        open_parts(settings, EnvironmentKeys({})).__enter__()
+    assert "secret" not in str(refused.value)
 
 
 def test_a_repeat_is_answered_after_its_services_are_gone(ledger: SqlLedger, tmp_path: Path) -> None:
