@@ -26,7 +26,10 @@ FIELDS = {
 
 @pytest.mark.timeout(200)
 def test_the_demo_completes_everything_once_through_a_failing_service_and_a_killed_worker(tmp_path: Path) -> None:
-    done = command(tmp_path, "demo", "--json")
+    home, configured = tmp_path / "home", tmp_path / "ledger.db"
+    home.mkdir()
+    (tmp_path / "url").write_text(f"sqlite:///{configured}")
+    done = command(home, "demo", "--json", CONVERTER_LEDGER_URL_FILE=str(tmp_path / "url"), CONVERTER_KEYS="nowhere")
     assert done.returncode == 0, done.stdout + done.stderr
     told = last_json(done.stdout)
     assert set(told) >= FIELDS
@@ -38,4 +41,5 @@ def test_the_demo_completes_everything_once_through_a_failing_service_and_a_kill
     assert set(executions) == set(REGISTRY)
     assert min(executions.values()) >= 1, "each takes over when the others are down"
     assert set(told["pairs"]) == {"ETH->BTC", "LTC->BTC", "RVN->BTC"}
-    assert not any(tmp_path.iterdir()), "a demo leaves nothing in the data folder"
+    assert not any(home.iterdir()), "a demo leaves nothing in the data folder"
+    assert not configured.exists(), "and nothing in the ledger of a configured system"

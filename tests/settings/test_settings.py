@@ -17,7 +17,7 @@ from converter.equipping import missing_keys
 from converter.security.keys import EnvironmentKeys, variable
 from converter.services import REGISTRY
 from converter.services.base import ServiceSettings
-from converter.settings import Settings, default_file, load_settings
+from converter.settings import Settings, default_file, forget, load_settings
 
 BTCPAY: dict[str, Any] = {"id": "btcpay_lightning", "weight": 1}
 Load = Callable[..., Settings]
@@ -399,6 +399,13 @@ def test_the_addresses_with_passwords_in_them_may_be_in_files(load: Load, tmp_pa
     assert load(**files, REDIS_URL="redis://other/0").redis_url == "redis://other/0"
     assert load_settings(redis_url="redis://told/0").redis_url == "redis://told/0"
     assert "CONVERTER_LEDGER_URL_FILE" in refused(load, LEDGER_URL_FILE=str(tmp_path / "gone"))
+
+
+def test_a_demo_forgets_the_configured_system_in_the_environment_and_in_files(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "redis").write_text("redis://real/0")
+    assert load(LEDGER_URL="sqlite:////real.db", REDIS_URL_FILE=str(tmp_path / "redis")).redis_url == "redis://real/0"
+    forget("CONVERTER_LEDGER_URL", "CONVERTER_REDIS_URL")
+    assert (load_settings().redis_url, load_settings().ledger_url) == ("", "")
 
 
 def test_a_service_that_is_not_there_is_named(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
