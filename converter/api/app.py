@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, FastAPI
 
 from converter.accepting import Accepting
 from converter.api.callbacks import Listener, callback_routes
+from converter.api.dashboard.routes import dashboard_routes
 from converter.api.door import Door
 from converter.api.problems import speak_problems
 from converter.api.reading import reading_routes
@@ -57,6 +58,7 @@ def create_app(parts: Parts, door: Door | None = None) -> FastAPI:
     app.include_router(_health())
     app.include_router(callback_routes(parts.hearing, parts.listeners))
     if door is not None:
+        app.include_router(dashboard_routes(door.hosts))
         app.include_router(reading_routes(parts.ledger, parts.policy), dependencies=[Depends(door)])
     return app
 
