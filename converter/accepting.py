@@ -15,7 +15,8 @@ from decimal import Decimal
 
 from converter.desk import Next
 from converter.domain.coins import Asset
-from converter.domain.conversions import Conversion
+from converter.domain.conversions import Conversion, ConversionRequest
+from converter.domain.errors import InvalidRequest
 from converter.domain.events import CONVERSION_ACCEPTED, Event
 from converter.domain.intake import check_services, conversion_id, read_request
 from converter.domain.money import plain
@@ -50,9 +51,14 @@ class Accepting:
         `policy`: settings of this conversion, as text. Raises InvalidRequest (and IdempotencyConflict, one of its
         kind); then nothing was written.
         """
-        request = read_request(fields)
-        check_services(request, self._minimums(request.from_asset, request.to_asset))
-        request = replace(request, policy=policy)
+        request = replace(read_request(fields), policy=policy)
+        try:
+            check_services(request, self._minimums(request.from_asset, request.to_asset))
+        except InvalidRequest:
+            known = self._known(request)  # taken in before the services changed
+            if known is None:
+                raise
+            return known
         identity = conversion_id(time.time_ns() // 1_000_000, secrets.token_bytes(10))
         with self._ledger.begin() as work:
             conversion = work.conversions.add(identity, request, work.now() + _HANDOVER)
@@ -64,3 +70,12 @@ class Accepting:
         if created:
             self._send(Next.START, identity)
         return Accepted(conversion, created)
+
+    def known(self, fields: Mapping[str, object]) -> Accepted | None:
+        """The conversion that has this idempotency key, None when there is none; writes nothing. Raises as `accept`."""
+        return self._known(read_request(fields))
+
+    def _known(self, request: ConversionRequest) -> Accepted | None:
+        with self._ledger.begin() as work:
+            conversion = work.conversions.known(request)
+        return None if conversion is None else Accepted(conversion, created=False)

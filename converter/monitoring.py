@@ -28,12 +28,7 @@ def status(ledger: Ledger, policy: RoutingPolicy) -> dict[str, Any]:
     """
     with ledger.begin() as work:
         counts = work.statistics()
-        checks, lasting = work.memory.checks(), work.conditions.of("")
-        services = {}
-        for place in policy.services:
-            known = counts["services"].get(place.service_id, {})
-            services[place.service_id] = _service(work, place, known, checks.get(place.service_id))
-            services[place.service_id]["available"] = not _troubles(lasting, place.service_id)
+        services = service_counts(work, policy, counts)
     states = counts["states"]
     asked = sum(one["quotes"] for one in counts["services"].values())
     elapsed = sum(one["elapsed_ms"] or 0 for one in counts["services"].values())
@@ -47,6 +42,17 @@ def status(ledger: Ledger, policy: RoutingPolicy) -> dict[str, Any]:
         "averageResponseTime": round(elapsed / asked) if asked else 0,
         "states": {state: states.get(state, 0) for state in State},
     }
+
+
+def service_counts(work: Work, policy: RoutingPolicy, counts: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The part of each service; `counts` are `work.statistics()`, of now or of a moment ago."""
+    checks, lasting = work.memory.checks(), work.conditions.of("")
+    services = {}
+    for place in policy.services:
+        known = counts["services"].get(place.service_id, {})
+        services[place.service_id] = _service(work, place, known, checks.get(place.service_id))
+        services[place.service_id]["available"] = not _troubles(lasting, place.service_id)
+    return services
 
 
 def _service(work: Work, place: ServicePolicy, counts: dict[str, Any], check: Check | None) -> dict[str, Any]:

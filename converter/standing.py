@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,7 +12,7 @@ from converter.domain.health import Check
 from converter.domain.permits import Snapshot
 from converter.domain.quarantine import Standing
 from converter.operating import Breakers
-from converter.ports import Ledger, RateMemory
+from converter.ports import Ledger, RateMemory, Work
 
 ISOLATED, QUARANTINED, UNKNOWN = "isolated", "quarantined", "unknown"
 
@@ -54,26 +54,43 @@ class ServiceStanding:
         return "; ".join(told)
 
 
+@dataclass(frozen=True)
+class Known:
+    """What the ledger knows of services: their latest checks, and the names of the isolations that are in force."""
+
+    checks: Mapping[str, Check]
+    isolations: Set[str]
+
+
+def known(work: Work) -> Known:
+    """What the ledger knows, for `standings_with`."""
+    told = work.conditions.of(conditions.isolation_of(""))
+    return Known(work.memory.checks(), {name for name, one in told.items() if one.state == conditions.ON})
+
+
 def standings(ledger: Ledger | None, breakers: Breakers, rates: RateMemory) -> dict[str, ServiceStanding]:
     """How these services stand. Without a ledger, or without Redis, what is left is told and the state is unknown."""
-    checks: Mapping[str, Check] = {}
-    isolated: set[str] = set()
-    if ledger is not None:
-        with ledger.begin() as work:
-            checks = work.memory.checks()
-            told = work.conditions.of(conditions.isolation_of(""))
-        isolated = {name for name, one in told.items() if one.state == conditions.ON}
+    if ledger is None:
+        return standings_with(None, breakers, rates)
+    with ledger.begin() as work:
+        told = known(work)
+    return standings_with(told, breakers, rates)
+
+
+def standings_with(told: Known | None, breakers: Breakers, rates: RateMemory) -> dict[str, ServiceStanding]:
+    """The same, by what the ledger was found to know; Redis is asked outside of every transaction."""
+    from_ledger = told or Known({}, frozenset())
     quarantines = rates.standings(list(breakers))
     found = {}
     for service_id, of_service in breakers.items():
         snapshots = {operation: breaker.snapshot() for operation, breaker in of_service.items()}
-        answered = {"the ledger": ledger is not None, "Redis": all(one.shared for one in snapshots.values())}
+        answered = {"the ledger": told is not None, "Redis": all(one.shared for one in snapshots.values())}
         found[service_id] = ServiceStanding(
             service_id=service_id,
             breakers=snapshots,
             rates=quarantines[service_id],
-            check=checks.get(service_id),
-            isolated=conditions.isolation_of(service_id) in isolated,
+            check=from_ledger.checks.get(service_id),
+            isolated=conditions.isolation_of(service_id) in from_ledger.isolations,
             missing=tuple(name for name, came in answered.items() if not came),
         )
     return found

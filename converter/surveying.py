@@ -16,8 +16,10 @@ from converter.domain.coins import Asset
 from converter.domain.errors import (
     AmountOutOfRange,
     AuthenticationFailed,
+    BreakerRefused,
     IntegrityMismatch,
     InvalidRequest,
+    LimiterRefused,
     PairNotSupported,
     QuoteExpired,
     RateLimited,
@@ -193,6 +195,8 @@ class Surveying:
 _WORDS: tuple[tuple[type[ServiceError], str], ...] = (
     (AuthenticationFailed, "unauthorised: it refuses our key, signature or clock"),
     (RateLimited, "too many requests"),
+    (BreakerRefused, "not asked: its breaker is open"),
+    (LimiterRefused, "not asked: the limit of calls to it is used up"),
     (ServiceUnavailable, "unavailable"),
     (AmountOutOfRange, "amount out of its range"),
     (PairNotSupported, "does not convert this pair"),

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Depends, FastAPI
 
 from converter.accepting import Accepting
+from converter.api.actions import action_routes
+from converter.api.bodies import JsonBodies
 from converter.api.callbacks import Listener, callback_routes
+from converter.api.conversions import conversion_routes
 from converter.api.dashboard.routes import dashboard_routes
+from converter.api.documentation import document
 from converter.api.door import Door
+from converter.api.operator import operator_routes
 from converter.api.problems import speak_problems
+from converter.api.quotes import quote_routes
+from converter.api.readiness import readiness_routes
 from converter.api.reading import reading_routes
 from converter.bootstrap import Engine
 from converter.domain.policy import RoutingPolicy
@@ -39,6 +46,8 @@ class Parts:
     surveying: Surveying
     operating: Operating
     reviewing: Reviewing
+    send: Callable[[str, str], bool]
+    """Asks for a task on a conversion, without waiting for the broker."""
 
     @property
     def ledger(self) -> Ledger:
@@ -54,21 +63,24 @@ class Parts:
 def create_app(parts: Parts, door: Door | None = None) -> FastAPI:
     """The application, ready to be served. Without a door only callbacks and health are there."""
     app = FastAPI(title="converter", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(JsonBodies)
     speak_problems(app)
-    app.include_router(_health())
-    app.include_router(callback_routes(parts.hearing, parts.listeners))
+    app.include_router(readiness_routes(parts.ledger, parts.settings.redis_url))
+    app.include_router(callback_routes(parts.hearing, parts.listeners), include_in_schema=False)
     if door is not None:
         app.include_router(dashboard_routes(door.hosts))
-        app.include_router(reading_routes(parts.ledger, parts.policy), dependencies=[Depends(door)])
+        for router in _faces(app, parts):
+            app.include_router(router, dependencies=[Depends(door)])
     return app
 
 
-def _health() -> APIRouter:
-    router = APIRouter()
-
-    @router.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        """Say that this process answers; the state of the system is `converter status`."""
-        return {"status": "ok"}
-
-    return router
+def _faces(app: FastAPI, parts: Parts) -> Iterator[APIRouter]:
+    """The routes behind the door."""
+    described = APIRouter()
+    document(app, described)
+    yield described
+    yield conversion_routes(parts.ledger, parts.accepting, parts.settings.api.max_queued)
+    yield action_routes(parts.ledger, parts.reviewing, parts.send)
+    yield quote_routes(parts.surveying)
+    yield reading_routes(parts.ledger, parts.policy)
+    yield operator_routes(parts.engine, parts.operating, parts.reviewing)

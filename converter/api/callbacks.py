@@ -6,23 +6,20 @@ whether the order is known or not; some services accept no other status. Neither
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request, Response
-from starlette.requests import ClientDisconnect
 
+from converter.api.bodies import MAX_BODY, read_body
 from converter.hearing import Hearing
 from converter.services.callbacks import CallbackHint, CallbackRefused, CallbackUnreadable
 
 log = logging.getLogger(__name__)
 
-MAX_BODY = 64 * 1024
-BODY_WITHIN = 10.0
-"""Seconds in which the whole body must have come."""
+__all__ = ["MAX_BODY", "Listener", "callback_routes"]
 
 _AT_ONCE = 2
 """Hints that work on the ledger at the same time: a flood waits here, and not in front of the workers' writes."""
@@ -43,9 +40,9 @@ def callback_routes(hearing: Hearing, listeners: Mapping[str, Listener]) -> APIR
         listener = listeners.get(service_id)
         if listener is None:
             return Response(status_code=404)
-        body = await _body(request)
-        if isinstance(body, Response):
-            return body
+        body = await read_body(request)
+        if isinstance(body, int):
+            return Response(status_code=body)
         try:
             hint = listener(_headers(request), body, token)
         except CallbackRefused as error:
@@ -59,25 +56,6 @@ def callback_routes(hearing: Hearing, listeners: Mapping[str, Listener]) -> APIR
         return Response(status_code=200)
 
     return router
-
-
-async def _body(request: Request) -> bytes | Response:
-    """The whole body, or the answer to one that is too large, too slow or cut off."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and declared.isascii() and (len(declared) > 9 or int(declared) > MAX_BODY):
-        return Response(status_code=413)
-    read = bytearray()
-    try:
-        async with asyncio.timeout(BODY_WITHIN):
-            async for chunk in request.stream():
-                read += chunk
-                if len(read) > MAX_BODY:
-                    return Response(status_code=413)
-    except TimeoutError:
-        return Response(status_code=408)
-    except ClientDisconnect:
-        return Response(status_code=400)
-    return bytes(read)
 
 
 def _headers(request: Request) -> dict[str, str]:

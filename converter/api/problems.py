@@ -6,6 +6,7 @@ needs no page behind a URL. What nobody expected stays a 500 without a word of i
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -19,7 +20,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from converter.domain.errors import ClaimLost, ConversionNotFound, ConverterError, InvalidRequest
+from converter.domain.errors import (
+    ClaimLost,
+    ConversionNotFound,
+    ConverterError,
+    IllegalTransition,
+    InvalidRequest,
+)
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +46,20 @@ class Problem(HTTPException):
         self.facts = facts
 
 
+class _Told(JSONResponse):
+    """What a client sent may come back in a problem, and not all of it is text that could be encoded."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content).encode()
+
+
 def problem(
     status: int, error: str, detail: str, headers: Mapping[str, str] | None = None, **facts: Any
 ) -> JSONResponse:
     """A problem body."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "error": error}
     told = {name: fact for name, fact in facts.items() if fact is not None}
-    return JSONResponse({**body, "detail": detail, **told}, status, headers, MEDIA_TYPE)
+    return _Told({**body, "detail": detail, **told}, status, headers, MEDIA_TYPE)
 
 
 def speak_problems(app: FastAPI) -> None:
@@ -58,12 +72,7 @@ def speak_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        where = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
-        field = ".".join(where) or "body"
-        syntax = first["type"] in ("json_invalid", "missing") and not where
-        detail = f"{field}: {first['msg']}"
-        return problem(400 if syntax else 422, "InvalidRequest", detail, field=field, problem=first["msg"])
+        return _malformed(error.errors()[0])
 
     @app.exception_handler(ConverterError)
     async def refused(_: Request, error: ConverterError) -> JSONResponse:
@@ -77,6 +86,22 @@ def speak_problems(app: FastAPI) -> None:
     async def crowded(request: Request, error: PoolTimeout) -> JSONResponse:
         return _ledger_away(request, error)
 
+    @app.exception_handler(Exception)
+    async def unexpected(_: Request, error: Exception) -> JSONResponse:  # noqa: ARG001  it is logged as it is raised
+        return problem(500, "InternalServerError", "something went wrong here, and was logged")
+
+
+def _malformed(first: Mapping[str, Any]) -> JSONResponse:
+    """What is wrong with a field. With a header, or with the body as a whole, it is the request that is wrong: 400."""
+    place, *rest = first["loc"]
+    parts = [str(part) for part in (rest if place in ("body", "query", "path", "header") else first["loc"])]
+    syntax = place == "header" or (first["type"] in ("json_invalid", "missing") and not parts)
+    field = "body" if first["type"] == "json_invalid" else ".".join(parts)[:100] or "body"
+    accepted = first.get("ctx", {}).get("accepted")
+    detail = f"{field}: {first['msg']}" + (f"; accepted: {accepted}" if accepted else "")
+    facts = {"field": field, "problem": first["msg"], "accepted": accepted}
+    return problem(400 if syntax else 422, "InvalidRequest", detail, **facts)
+
 
 def of_error(error: ConverterError) -> JSONResponse:
     """The problem of an error of ours."""
@@ -88,6 +113,8 @@ def of_error(error: ConverterError) -> JSONResponse:
         return problem(422, name, str(error), field=field, problem=error.problem, accepted=error.accepted)
     if isinstance(error, ClaimLost):
         return problem(409, name, "a worker changed it in this moment", {"Retry-After": "1"})
+    if isinstance(error, IllegalTransition):
+        return problem(409, name, str(error))
     return problem(502, name, str(error))
 
 

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from converter.api import shapes
+from converter.api.forms import ConversionId
+from converter.api.lanes import Lane
 from converter.domain.policy import RoutingPolicy
 from converter.explaining import explain
 from converter.monitoring import status
@@ -22,17 +24,22 @@ _AT_ONCE = 2
 def reading_routes(ledger: Ledger, policy: RoutingPolicy) -> APIRouter:
     """The routes that only read."""
     router = APIRouter(prefix="/api/v1")
-    limiter = CapacityLimiter(_AT_ONCE)
+    lane = Lane(_AT_ONCE)
 
     async def read(question: Callable[[], dict[str, Any]]) -> JSONResponse:
-        return JSONResponse(await to_thread.run_sync(question, limiter=limiter))
+        return JSONResponse(await lane.run(question))
 
-    @router.get("/conversions/{conversion_id}/explain")
-    async def explained(conversion_id: str) -> JSONResponse:
+    @router.get(
+        "/conversions/{conversion_id}/explain",
+        operation_id="explainConversion",
+        response_model=shapes.Explained,
+        tags=["conversions"],
+    )
+    async def explained(conversion_id: ConversionId) -> JSONResponse:
         """Explain a conversion, round by round."""
         return await read(partial(explain, ledger, conversion_id))
 
-    @router.get("/multi-service/status")
+    @router.get("/multi-service/status", operation_id="status", response_model=shapes.Status, tags=["status"])
     async def told() -> JSONResponse:
         """Tell the status of the services and of the whole."""
         return await read(partial(status, ledger, policy))

@@ -9,9 +9,10 @@ from converter.accepting import Accepting
 from converter.api.app import Parts
 from converter.api.callbacks import Listener
 from converter.api.door import LOOPBACK, Door
+from converter.api.hints import Hints
 from converter.bootstrap import build_engine, build_surveying
 from converter.enqueue import TaskSender
-from converter.equipping import minimums
+from converter.equipping import SystemClock, minimums
 from converter.hearing import Hearing
 from converter.ledger.repository import SqlLedger, open_ledger
 from converter.operating import Operating
@@ -21,6 +22,7 @@ from converter.services import CALLBACKS, callback_reader, service_class
 from converter.services.base import ServiceSettings
 from converter.services.callbacks import SECRET, TOKEN, CallbackHint, check_token
 from converter.settings import Settings
+from converter.surveying import Surveying
 
 
 @contextmanager
@@ -28,9 +30,11 @@ def open_parts(settings: Settings, keys: KeyStore) -> Iterator[Parts]:
     """The parts on the configured ledger and broker, closed at the end. Raises ConfigurationError."""
     ledger = open_ledger(settings.ledger, migrate=True)
     sender = TaskSender(settings.redis_url)
+    hints = Hints(sender.send)
     try:
-        yield make_parts(settings, keys, ledger, sender.send)
+        yield make_parts(settings, keys, ledger, hints.send)
     finally:
+        hints.close()
         sender.close()
         ledger.close()
 
@@ -45,9 +49,10 @@ def make_parts(settings: Settings, keys: KeyStore, ledger: SqlLedger, send: Call
         hearing=Hearing(ledger, send),
         listeners=make_listeners(settings, keys),
         accepting=Accepting(ledger, minimums(settings, engine.desk.policy), send),
-        surveying=build_surveying(settings, keys),
+        surveying=Surveying(build_surveying(settings, keys).entries, engine.desk.services.__getitem__, SystemClock()),
         operating=Operating(ledger, commons.breakers, commons.desk.rates),
         reviewing=Reviewing(engine.desk),
+        send=send,
     )
 
 

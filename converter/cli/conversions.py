@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from converter.cli.completing import service_ids
 from converter.cli.explain import explain
 from converter.cli.output import console, errors, json_option, print_json, speaks_errors, table
 from converter.cli.review import cancel, resolve, retry, review
@@ -30,7 +31,11 @@ from converter.local.home import read_run_file, running_settings
 @click.option("--address", required=True, help="Where to deliver.")
 @click.option("--from-network", help="Network of the coin to give, when not its own.")
 @click.option("--to-network", help="Network of the coin to deliver, such as LIGHTNING.")
-@click.option("--service", help="Only this service, such as one that `services quote` showed; no failover.")
+@click.option(
+    "--service",
+    shell_complete=service_ids,
+    help="Only this service, such as one that `services quote` showed; no failover.",
+)
 @click.option("--idempotency-key", help="A second call with the same key and content finds the same conversion.")
 @click.option("--wait/--no-wait", default=True, help="Wait for the end (default) or return at once.")
 @click.option("--timeout", default=600.0, help="Seconds to wait.")

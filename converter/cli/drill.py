@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from converter.cli.completing import service_ids
 from converter.cli.output import console, json_option, print_json, speaks_errors, table
 from converter.local.chaos.profiles import PROFILES, profile_of
 from converter.local.chaos.report import Report
@@ -41,7 +42,13 @@ _ENGINE = {
 @click.option("--seed", default=7, help="Seed of what is converted, of the faults and of what strikes.")
 @click.option("--workers", default=4, type=click.IntRange(1, 64), help="Worker processes.")
 @click.option("--ledger", default="postgresql", help="`postgresql` (started here), `sqlite`, or a database's URL.")
-@click.option("--service", "services", multiple=True, help="Only these services take part; repeat it for more.")
+@click.option(
+    "--service",
+    "services",
+    multiple=True,
+    shell_complete=service_ids,
+    help="Only these services take part; repeat it for more.",
+)
 @click.option("--under-way", default=60, type=click.IntRange(1, 5000), help="How many at once, beside those that wait.")
 @click.option(
     "--folder", type=click.Path(file_okay=False, path_type=Path), help="Keep the logs (and a SQLite ledger) here."

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 import click
 
 _COMMANDS = {
     "audit": "converter.cli.audit:audit",
+    "completion": "converter.cli.completing:completion",
     "conversions": "converter.cli.conversions:conversions",
     "convert": "converter.cli.conversions:convert",
     "demo": "converter.cli.demo:demo",
@@ -20,6 +22,8 @@ _COMMANDS = {
     "status": "converter.cli.system:status",
     "up": "converter.cli.system:up",
 }
+
+_INTERRUPTED = 130
 
 
 class _Lazy(click.Group):
@@ -35,13 +39,22 @@ class _Lazy(click.Group):
         command: click.Command = getattr(import_module(module), name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; Ctrl-C ends it with 130, as shells have it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo(err=True)
+            raise SystemExit(_INTERRUPTED) from None
+
 
 @click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="converter")
 def main() -> None:
     """Convert coins over many services with failover, never paying twice.
 
-    The data folder is CONVERTER_HOME (default ~/.converter).
+    The data folder is CONVERTER_HOME (default ~/.converter). Ends with 0 when it is done, 1 when it failed or is
+    unfinished, 2 for bad input or configuration, 130 when Ctrl-C ended it.
     """
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from converter.bootstrap import build_operating
+from converter.cli.completing import service_ids
 from converter.cli.output import console, errors, json_option, print_json, speaks_errors
 from converter.cli.standing import read_standings, require_redis, standing_facts
 from converter.local.home import running_settings
@@ -17,7 +18,7 @@ from converter.settings import Settings
 
 
 @click.command()
-@click.argument("service_id")
+@click.argument("service_id", shell_complete=service_ids)
 @json_option
 @speaks_errors
 def recover(service_id: str, as_json: bool) -> None:
@@ -28,7 +29,7 @@ def recover(service_id: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("service_id")
+@click.argument("service_id", shell_complete=service_ids)
 @json_option
 @speaks_errors
 def isolate(service_id: str, as_json: bool) -> None:
@@ -39,7 +40,7 @@ def isolate(service_id: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("service_id")
+@click.argument("service_id", shell_complete=service_ids)
 @json_option
 @speaks_errors
 def release(service_id: str, as_json: bool) -> None:

@@ -12,6 +12,7 @@ import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
 
 from converter.domain.errors import ConfigurationError, ConverterError, InvalidRequest
 from converter.domain.money import plain
@@ -21,7 +22,8 @@ errors = Console(stderr=True)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of tables.")
 
-EXIT_INVALID, EXIT_FAILED = 2, 1
+EXIT_FAILED, EXIT_INVALID = 1, 2
+"""Beside 0, done: failed or unfinished; bad input or configuration (and 130 by Ctrl-C)."""
 
 
 def print_json(content: Any) -> None:
@@ -64,5 +66,12 @@ def speaks_errors(command: Callable[..., Any]) -> Callable[..., Any]:
                 errors.print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
             invalid = isinstance(error, ConfigurationError | InvalidRequest)
             raise SystemExit(EXIT_INVALID if invalid else EXIT_FAILED) from error
+        except SQLAlchemyError as error:
+            text = f"the ledger did not answer ({type(error).__name__}); nothing is promised"
+            if kwargs.get("as_json"):
+                print_json({"error": text, "type": "LedgerUnavailable"})
+            else:
+                errors.print(f"[red]error:[/red] {text}", highlight=False, soft_wrap=True)
+            raise SystemExit(EXIT_FAILED) from error
 
     return run

@@ -9,15 +9,12 @@ from typing import Any
 import click
 
 from converter.bootstrap import build_operating
+from converter.charting import pair_facts, sides_of
 from converter.cli.figures import ago, short
 from converter.cli.output import console, errors, json_option, print_json, speaks_errors, table
 from converter.cli.standing import redis_answers, require_redis
-from converter.domain.anomalies import PairState
-from converter.domain.coins import assets
 from converter.domain.conditions import pair_of
-from converter.domain.errors import InvalidRequest
-from converter.domain.money import parse_amount, plain
-from converter.domain.rate_history import tolerance
+from converter.domain.money import parse_amount
 from converter.ledger.repository import open_ledger
 from converter.local.home import running_settings
 from converter.shared_state.rates import Rates
@@ -46,7 +43,7 @@ def list_rates(as_json: bool) -> None:
     memory = Rates(RedisAccess(settings.redis_url))
     memory.reload(kept, now)  # so that a loss of Redis, or its absence, hides nothing
     states = {name: memory.pair(name) for name in memory.names()}
-    found = [_facts(name, one, now) for name, one in states.items() if one.history or one.hold]
+    found = [pair_facts(name, one, now) for name, one in states.items() if one.history or one.hold]
     if as_json:
         print_json(found)
     elif found:
@@ -71,41 +68,15 @@ def confirm(pair: str, rate: str | None, as_json: bool) -> None:
     PAIR is a name of `converter rates list`, such as ETH-BTC; RATE is units of the second coin for one of the first.
     """
     settings = running_settings()
-    name, confirmed = _known(pair), None if rate is None else parse_amount(rate, _DECIMALS, "rate")
+    name, confirmed = pair_of(*sides_of(pair)), None if rate is None else parse_amount(rate, _DECIMALS, "rate")
     operating = build_operating(settings)
     require_redis(settings)
     state = operating.confirm(name, confirmed)
-    facts = _facts(name, state, datetime.now(UTC))
+    facts = pair_facts(name, state, datetime.now(UTC))
     if as_json:
         print_json(facts)
     else:
         console.print(f"{name}: confirmed at {facts['last']}, not held", highlight=False, soft_wrap=True)
-
-
-def _known(pair: str) -> str:
-    """The pair's name. Raises InvalidRequest for one that cannot be converted."""
-    names = {pair_of(one, other) for one in assets() for other in assets() if one.coin != other.coin}
-    if pair.upper() not in names:
-        raise InvalidRequest("pair", f"unknown pair {pair[:60]!r}", "such as ETH-BTC or USDT.TRX-BTC.LIGHTNING")
-    return pair.upper()
-
-
-def _facts(name: str, state: PairState, now: datetime) -> dict[str, Any]:
-    """`age` in ms since a rate was last accepted; `tolerance` is the share that applies now."""
-    history, hold = state.history, state.hold
-    usable = history is not None and history.is_usable(now)
-    return {
-        "pair": name,
-        "last": _text(history.last) if history else None,
-        "average": _text(history.average) if history else None,
-        "acceptedAt": history.updated_at.isoformat() if history else None,
-        "age": round((now - history.updated_at).total_seconds() * 1000) if history else None,
-        "usable": usable,
-        "tolerance": plain(tolerance(history if usable else None)),
-        "hold": None
-        if hold is None
-        else {"code": str(hold.code), "since": hold.since.isoformat(), "rate": _text(hold.rate)},
-    }
 
 
 def _row(facts: dict[str, Any], now: datetime) -> list[Any]:
@@ -119,7 +90,3 @@ def _row(facts: dict[str, Any], now: datetime) -> list[Any]:
         f"{short(Decimal(facts['tolerance']) * 100)} %",
         f"{held['code']}, {ago(datetime.fromisoformat(held['since']), now)}" if held else "",
     ]
-
-
-def _text(rate: Decimal | None) -> str | None:
-    return None if rate is None else plain(rate)

@@ -13,6 +13,7 @@ import click
 from rich.markup import escape
 
 from converter.bootstrap import build_surveying
+from converter.cli.completing import service_ids
 from converter.cli.figures import short
 from converter.cli.keys import operator_keys
 from converter.cli.operate import emergency, isolate, recover, release
@@ -62,7 +63,7 @@ def list_services(as_json: bool) -> None:
 
 
 @services.command()
-@click.argument("service_id")
+@click.argument("service_id", shell_complete=service_ids)
 @json_option
 @speaks_errors
 def check(service_id: str, as_json: bool) -> None:
@@ -88,7 +89,7 @@ def check(service_id: str, as_json: bool) -> None:
 
 
 @services.command()
-@click.argument("service_id", required=False)
+@click.argument("service_id", required=False, shell_complete=service_ids)
 @click.option("--from", "from_coin", required=True, help="Coin to give, such as ETH.")
 @click.option("--to", "to_coin", required=True, help="Coin to deliver, such as BTC.")
 @click.option("--amount", required=True, help="Amount of the coin to give, such as 1.5.")

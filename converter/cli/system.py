@@ -12,7 +12,7 @@ from converter.bootstrap import routing_policy
 from converter.cli.output import console, errors, json_option, print_json, speaks_errors, table
 from converter.domain.errors import ConfigurationError
 from converter.equipping import missing_keys
-from converter.ledger.repository import open_ledger
+from converter.ledger.repository import open_ledger, schema_version
 from converter.local.home import read_run_file, running_settings
 from converter.monitoring import status as read_status
 from converter.security.keys import EnvironmentKeys
@@ -101,10 +101,14 @@ def sandbox(host: str, port: int, seed: int, speed: float, as_json: bool) -> Non
 
 
 @click.command()
+@click.option("--watch", is_flag=True, help="Go on showing how everything stands until Ctrl-C; on a pipe, once.")
 @json_option
 @speaks_errors
-def status(as_json: bool) -> None:
-    """Show services and conversions as the ledger has them."""
+def status(watch: bool, as_json: bool) -> None:
+    """Show services and conversions as the ledger has them; with --watch also breakers, live."""
+    if watch:
+        _watch(as_json=as_json)
+        return
     settings = running_settings()
     ledger = open_ledger(settings.ledger, migrate=True)
     found = {**read_status(ledger, routing_policy(settings)), "running": read_run_file(settings.home) is not None}
@@ -136,10 +140,27 @@ def status(as_json: bool) -> None:
         errors.print("nothing runs from this home; start `converter up`", highlight=False)
 
 
+def _watch(*, as_json: bool) -> None:
+    from converter.cli.watching import Looking, watch  # noqa: PLC0415  quick help
+
+    if not as_json:
+        watch(console, _until_signalled())
+        return
+    looking = Looking()
+    print_json(looking.snapshot())
+    looking.close()
+
+
 @click.command()
+@json_option
 @speaks_errors
-def migrate() -> None:
+def migrate(as_json: bool) -> None:
     """Bring the ledger's schema up to date; harmless when it is."""
     settings = running_settings()
-    open_ledger(settings.ledger, migrate=True).close()
-    console.print("the ledger is current", highlight=False)
+    ledger = open_ledger(settings.ledger, migrate=True)
+    version = schema_version(ledger.engine)
+    ledger.close()
+    if as_json:
+        print_json({"schema": version})
+    else:
+        console.print("the ledger is current", highlight=False)

@@ -145,6 +145,28 @@ class Conversion:
     completed_at: datetime | None
 
 
+ID_LENGTH = 29
+"""Characters of a conversion's id: `cv_` and 26 that sort by time."""
+
+_ID = re.compile(r"cv_[0-9A-HJKMNP-TV-Z]{26}")
+
+
+def is_conversion_id(text: str) -> bool:
+    """Whether a text has the form of the ids that we give."""
+    return _ID.fullmatch(text) is not None
+
+
+@dataclass(frozen=True)
+class Sought:
+    """Which conversions are looked for; what is empty is no condition. `id_prefix`: how the id begins."""
+
+    service_id: str = ""
+    from_coin: str = ""
+    to_coin: str = ""
+    address: str = ""
+    id_prefix: str = ""
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One try of a conversion at one service."""

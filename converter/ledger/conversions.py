@@ -10,7 +10,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from converter.domain.coins import asset
-from converter.domain.conversions import TERMINAL, Conversion, ConversionRequest, State, check_transition
+from converter.domain.conversions import (
+    ID_LENGTH,
+    TERMINAL,
+    Conversion,
+    ConversionRequest,
+    Sought,
+    State,
+    check_transition,
+)
 from converter.domain.errors import ClaimLost, ConversionNotFound, IdempotencyConflict
 from converter.ledger.lookups import find_conversion
 from converter.ledger.tables import conversions, idempotency_keys
@@ -30,6 +38,22 @@ def _conversion(row: Row[Any]) -> Conversion:
     return Conversion(request=request, state=State(row.state), **kept)
 
 
+def _conditions(sought: Sought) -> list[sa.ColumnElement[bool]]:
+    """What is looked for. A prefix is a range, which the key's own index finds: all our ids have one length, and end
+    in digits and capital letters."""
+    table, prefix = conversions.c, sought.id_prefix
+    wanted = (
+        (table.service_id, sought.service_id),
+        (table.from_coin, sought.from_coin),
+        (table.to_coin, sought.to_coin),
+        (table.address, sought.address),
+    )
+    found: list[sa.ColumnElement[bool]] = [column == value for column, value in wanted if value]
+    if prefix:
+        found.append(table.id.between(prefix.ljust(ID_LENGTH, "0"), prefix.ljust(ID_LENGTH, "Z")))
+    return found
+
+
 class SqlConversions:
     """The `Conversions` port on one transaction."""
 
@@ -39,7 +63,7 @@ class SqlConversions:
 
     def add(self, conversion_id: str, request: ConversionRequest, due_at: datetime) -> Conversion:
         """Insert, or return the one that has this idempotency key. Raises IdempotencyConflict."""
-        known = self._known(request)
+        known = self.known(request)
         if known is not None:
             return known
         try:
@@ -47,7 +71,7 @@ class SqlConversions:
                 self._insert(conversion_id, request, due_at)
         except sa.exc.IntegrityError:
             # Another transaction with the same idempotency key committed between our look and our insert.
-            known = self._known(request)
+            known = self.known(request)
             if known is None:
                 raise
             return known
@@ -88,7 +112,8 @@ class SqlConversions:
                 )
             )
 
-    def _known(self, request: ConversionRequest) -> Conversion | None:
+    def known(self, request: ConversionRequest) -> Conversion | None:
+        """The one that has this idempotency key, None when there is none. Raises IdempotencyConflict."""
         if request.idempotency_key is None:
             return None
         row = self._connection.execute(
@@ -107,9 +132,12 @@ class SqlConversions:
             raise ConversionNotFound(conversion_id)
         return _conversion(row)
 
-    def page(self, *, states: Sequence[State] = (), limit: int = 50, before: str | None = None) -> list[Conversion]:
+    def page(
+        self, *, states: Sequence[State] = (), limit: int = 50, before: str | None = None, sought: Sought | None = None
+    ) -> list[Conversion]:
         """Newest first; ids are ordered by time."""
         query = sa.select(conversions).order_by(conversions.c.id.desc()).limit(limit)
+        query = query.where(*_conditions(sought or Sought()))
         if states:
             query = query.where(conversions.c.state.in_(states))
         if before is not None:

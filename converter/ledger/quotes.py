@@ -21,7 +21,8 @@ from converter.ledger.tables import conversions, quotes
 _LOOK_BACK = 20
 
 
-def _row(row: Row[Any]) -> QuoteRow:
+def quote_row(row: Row[Any]) -> QuoteRow:
+    """An answer with what was asked, as the domain knows it."""
     quote = None
     if row.net is not None:
         quote = Quote(
@@ -97,7 +98,7 @@ class SqlQuotes:
             quotes.c.asked_at <= attempt.created_at,
         )
         row = self._connection.execute(query.order_by(quotes.c.id.desc()).limit(1)).one_or_none()
-        return None if row is None else _row(row)
+        return None if row is None else quote_row(row)
 
     def latencies(self, service_id: str, limit: int) -> list[int]:
         """Milliseconds of the newest offers, newest first, those that came too late for their round included."""
@@ -114,12 +115,12 @@ class SqlQuotes:
         """The service's newest answer with an offer."""
         query = _rows().where(quotes.c.service_id == service_id, quotes.c.net.is_not(None))
         row = self._connection.execute(query.order_by(quotes.c.id.desc()).limit(1)).one_or_none()
-        return None if row is None else _row(row)
+        return None if row is None else quote_row(row)
 
     def of_round(self, conversion_id: str, asked_round: int) -> list[QuoteRow]:
         """All answers of a round."""
         query = _rows().where(quotes.c.conversion_id == conversion_id, quotes.c.round == asked_round)
-        return [_row(row) for row in self._connection.execute(query.order_by(quotes.c.id))]
+        return [quote_row(row) for row in self._connection.execute(query.order_by(quotes.c.id))]
 
     def set_ranks(self, ranked: Sequence[int]) -> None:
         """Note the order in which quotes may be attempted (ids, best first)."""

@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
+from converter.domain.conversions import State
 from converter.domain.errors import ConfigurationError
 from converter.ledger.attempts import SqlAttempts
 from converter.ledger.books import SqlBooks
@@ -24,11 +25,15 @@ from converter.ledger.inspection import SqlInspection
 from converter.ledger.lasting import SqlConditions, SqlMemory, SqlRounds
 from converter.ledger.outbox import SqlOutbox
 from converter.ledger.quotes import SqlQuotes
-from converter.ledger.statistics import read_statistics
+from converter.ledger.statistics import count_state, read_statistics
 from converter.ledger.transfers import SqlTransfers
+from converter.ledger.views import SqlViews
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0007"
 """The newest migration; workers refuse to run on any other schema."""
+
+_READING = "converter_reading"
+"""The option of a connection whose transaction only reads."""
 
 
 def _utc_now() -> datetime:
@@ -108,9 +113,18 @@ class SqlWork:
         """Kept shared state."""
         return SqlMemory(self._connection)
 
+    @cached_property
+    def views(self) -> SqlViews:
+        """What an operator sees."""
+        return SqlViews(self._connection, self.now)
+
     def statistics(self) -> dict[str, Any]:
         """Counts by service and in all."""
         return read_statistics(self._connection)
+
+    def count(self, state: State, at_most: int) -> int:
+        """How many conversions are in this state; no more are counted than `at_most`."""
+        return count_state(self._connection, state, at_most)
 
 
 class SqlLedger:
@@ -130,6 +144,15 @@ class SqlLedger:
             work = SqlWork(connection, self._clock)
             yield work
             work.outbox.flush()
+
+    @contextmanager
+    def view(self) -> Iterator[SqlWork]:
+        """A transaction that only reads: it bars no writer and waits for none."""
+        options: dict[str, Any] = {_READING: True}
+        if self.engine.dialect.name == "postgresql":
+            options["postgresql_readonly"] = True
+        with self.engine.connect().execution_options(**options) as connection, connection.begin():
+            yield SqlWork(connection, self._clock)
 
     def now(self) -> datetime:
         """The ledger's clock, read by itself."""
@@ -179,7 +202,8 @@ def _sqlite_engine(url: URL) -> Engine:
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # A deferred transaction that reads and then writes fails with "database is locked" under load.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        reading = connection.get_execution_options().get(_READING)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
 

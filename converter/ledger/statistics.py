@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from converter.domain.conversions import AttemptState
+from converter.domain.conversions import AttemptState, State
 from converter.ledger.tables import attempts, conversions, quotes
 
 
@@ -51,3 +51,9 @@ def read_statistics(connection: Connection) -> dict[str, Any]:
         "states": {row.state: row.number for row in states},
         "failovers": int(failovers or 0),
     }
+
+
+def count_state(connection: Connection, state: State, at_most: int) -> int:
+    """How many conversions are in a state, read from the index alone; no more are counted than `at_most`."""
+    some = sa.select(conversions.c.id).where(conversions.c.state == state).limit(at_most).subquery()
+    return int(connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one())

@@ -19,6 +19,7 @@ from converter.ports.ledger import (
 )
 from converter.ports.outside import Clock, ConversionService, Deadline, KeyStore, PayoutList, Wallet
 from converter.ports.shared import Adaptive, Breaker, RateLimiter, RateMemory, Turns
+from converter.ports.views import Failover, JudgedRow, ViewedLedger, Views
 
 __all__ = [
     "Adaptive",
@@ -32,7 +33,9 @@ __all__ = [
     "Counter",
     "Deadline",
     "Exposure",
+    "Failover",
     "Inspection",
+    "JudgedRow",
     "KeyStore",
     "Ledger",
     "Memory",
@@ -44,6 +47,8 @@ __all__ = [
     "Rounds",
     "Transfers",
     "Turns",
+    "ViewedLedger",
+    "Views",
     "Wallet",
     "Work",
 ]

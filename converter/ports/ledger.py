@@ -16,6 +16,7 @@ from converter.domain.conversions import (
     ConversionRequest,
     Operation,
     OperationState,
+    Sought,
     State,
 )
 from converter.domain.events import Event
@@ -33,10 +34,15 @@ class Conversions(Protocol):
     def add(self, conversion_id: str, request: ConversionRequest, due_at: datetime) -> Conversion:
         """Insert, or return the one that has this idempotency key. Raises IdempotencyConflict."""
 
+    def known(self, request: ConversionRequest) -> Conversion | None:
+        """The one that has this idempotency key, None when there is none. Raises IdempotencyConflict."""
+
     def get(self, conversion_id: str) -> Conversion:
         """Raises ConversionNotFound."""
 
-    def page(self, *, states: Sequence[State] = (), limit: int = 50, before: str | None = None) -> list[Conversion]:
+    def page(
+        self, *, states: Sequence[State] = (), limit: int = 50, before: str | None = None, sought: Sought | None = None
+    ) -> list[Conversion]:
         """Newest first; `before` is the last id of the page before."""
 
     def claim(self, conversion_id: str, owner: str, lease: timedelta, states: Sequence[State]) -> Conversion | None:
@@ -271,6 +277,9 @@ class Work(Protocol):
 
     def statistics(self) -> dict[str, Any]:
         """Counts by service and in all."""
+
+    def count(self, state: State, at_most: int) -> int:
+        """How many conversions are in this state; no more are counted than `at_most`."""
 
 
 class Counter(Protocol):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from converter.domain.conversions import TERMINAL, Conversion, ConversionRequest, State, check_transition
+from converter.domain.conversions import TERMINAL, Conversion, ConversionRequest, Sought, State, check_transition
 from converter.domain.errors import ClaimLost, ConversionNotFound, IdempotencyConflict
 from tests.memory_ledger.store import Guard, Store, altered, money, note, utc, violation
 
@@ -22,11 +22,9 @@ class MemoryConversions:
 
     def add(self, conversion_id: str, request: ConversionRequest, due_at: datetime) -> Conversion:
         store, key = self._store, request.idempotency_key
-        known = store.idempotency_keys.get(key) if key is not None and Guard.IDEMPOTENCY in store.guards else None
+        known = self.known(request)
         if known is not None:
-            if known[1] != request.content_hash():
-                raise IdempotencyConflict(known[0])
-            return self.get(known[0])
+            return known
         if conversion_id in store.conversions:
             raise violation("conversions.id")
         now, amount = store.now(), money(request.amount)
@@ -56,17 +54,29 @@ class MemoryConversions:
             store.put(store.idempotency_keys, key, (conversion_id, request.content_hash()))
         return conversion
 
+    def known(self, request: ConversionRequest) -> Conversion | None:
+        store, key = self._store, request.idempotency_key
+        known = store.idempotency_keys.get(key) if key is not None and Guard.IDEMPOTENCY in store.guards else None
+        if known is None:
+            return None
+        if known[1] != request.content_hash():
+            raise IdempotencyConflict(known[0])
+        return self.get(known[0])
+
     def get(self, conversion_id: str) -> Conversion:
         conversion = self._store.conversions.get(conversion_id)
         if conversion is None:
             raise ConversionNotFound(conversion_id)
         return conversion
 
-    def page(self, *, states: Sequence[State] = (), limit: int = 50, before: str | None = None) -> list[Conversion]:
+    def page(
+        self, *, states: Sequence[State] = (), limit: int = 50, before: str | None = None, sought: Sought | None = None
+    ) -> list[Conversion]:
         found = []
         for one in sorted(self._store.conversions, reverse=True):
             conversion = self._store.conversions[one]
-            if (not states or conversion.state in states) and (before is None or one < before):
+            fits = (not states or conversion.state in states) and (before is None or one < before)
+            if fits and _is_sought(conversion, sought or Sought()):
                 found.append(conversion)
                 if len(found) == limit:
                     break
@@ -141,6 +151,17 @@ class MemoryConversions:
         if kept is None or self._store.bars(Guard.FENCE, violated=kept.fence != conversion.fence):
             raise _lost()
         return kept
+
+
+def _is_sought(conversion: Conversion, sought: Sought) -> bool:
+    request = conversion.request
+    wanted = (
+        (sought.service_id, conversion.service_id),
+        (sought.from_coin, request.from_asset.coin),
+        (sought.to_coin, request.to_asset.coin),
+        (sought.address, request.address),
+    )
+    return conversion.id.startswith(sought.id_prefix) and all(not value or value == own for value, own in wanted)
 
 
 def _is_free(conversion: Conversion, now: datetime) -> bool:

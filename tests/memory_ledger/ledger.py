@@ -8,6 +8,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any
 
+from converter.domain.conversions import State
 from tests.memory_ledger.answers import MemoryQuotes
 from tests.memory_ledger.attempts import MemoryAttempts, MemoryTransfers
 from tests.memory_ledger.books import MemoryBooks, NoInspection
@@ -42,6 +43,10 @@ class MemoryWork:
     def statistics(self) -> dict[str, Any]:
         """Counts by service and in all."""
         return read_statistics(self._store)
+
+    def count(self, state: State, at_most: int) -> int:
+        """How many conversions are in this state; no more are counted than `at_most`."""
+        return min(at_most, sum(one.state is state for one in self._store.conversions.values()))
 
     def __enter__(self) -> MemoryWork:
         self._store.begin()
