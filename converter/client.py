@@ -102,7 +102,8 @@ class MultiServiceConverter:
     `services` (`id`, `priority`, `weight`) and the settings of the specification (`parallel_queries` or
     `parallelQueries`, `always_use_best_rate`…) apply to the conversions of this object; without them the configured
     ones do. `home`, `ledger_url` and `redis_url` say where the system is; by default the running `converter up` of
-    `CONVERTER_HOME` is found.
+    `CONVERTER_HOME` is found. `follower` names who listens, one process for each name: its handlers also hear what was
+    written while it was away (see `on`).
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class MultiServiceConverter:
         home: str | Path | None = None,
         ledger_url: str | None = None,
         redis_url: str | None = None,
+        follower: str | None = None,
         **settings: Any,
     ) -> None:
         places = {"home": home, "ledger_url": ledger_url, "redis_url": redis_url}
@@ -120,7 +122,7 @@ class MultiServiceConverter:
         self._policy = routing_policy(self._settings).overridden(self._own)
         self._ledger = open_ledger(self._settings.ledger, migrate=True)
         self._sender = TaskSender(self._settings.redis_url)
-        self._listener = Listener(self._ledger)
+        self._listener = Listener(self._ledger, follower)
         self._accepting = Accepting(self._ledger, minimums(self._settings, self._policy), self._sender.send)
 
     def convert(
@@ -161,7 +163,9 @@ class MultiServiceConverter:
     def on(self, event: str, handler: Callable[[dict[str, Any]], None]) -> None:
         """Call `handler` with the payload of every event of this name from now on, from whichever process it comes.
 
-        Handlers run one after the other on a thread of this object; an error in one is logged and harms nothing.
+        With a `follower` name the place is kept in the ledger: from where this name heard such events last, at least
+        once each, and from now on when it never did. Handlers run one after the other on a thread of this object; an
+        error in one is logged and harms nothing.
         """
         if event not in ALL_EVENTS:
             raise InvalidRequest("event", f"unknown event {event!r}", ", ".join(sorted(ALL_EVENTS)))

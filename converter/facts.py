@@ -1,10 +1,11 @@
-"""Conversions and events as JSON shows them, the same on every face: the command line, HTTP, webhooks."""
+"""Conversions, events and alerts as JSON shows them, the same on every face: the command line, HTTP, webhooks."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import Any
 
+from converter.domain.alerts import Alert
 from converter.domain.conversions import Conversion
 from converter.domain.events import Event
 from converter.domain.money import plain
@@ -43,6 +44,24 @@ def event_facts(event: Event) -> dict[str, Any]:
         "at": event.at.isoformat() if event.at is not None else None,
         "conversionId": event.conversion_id,
         "payload": event.payload,
+    }
+
+
+def alert_facts(alert: Alert) -> dict[str, Any]:
+    """An alert; `resolvedAt` is None while it fires."""
+    what = alert.what
+    return {
+        "key": what.key,
+        "name": what.name,
+        "text": what.text,
+        "severity": what.severity,
+        "firing": alert.firing,
+        "firstAt": alert.first_at.isoformat(),
+        "lastAt": alert.last_at.isoformat(),
+        "resolvedAt": alert.resolved_at.isoformat() if alert.resolved_at is not None else None,
+        "count": alert.count,
+        "serviceId": what.service_id,
+        "conversionId": what.conversion_id,
     }
 
 

@@ -1,64 +1,111 @@
-"""Hands events of the ledger's outbox to handlers in this process, from whichever process they come."""
+"""Hands events of the ledger's outbox to handlers in this process, from whichever process they come.
+
+A listener with a name keeps in the ledger how far it heard each kind of event. After a restart every handler hears
+what was written meanwhile, and what was heard just before the end may come again: at least once, never not at all.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from converter.domain.events import Event
+from converter.domain.errors import InvalidRequest
+from converter.domain.events import Event, Only
+from converter.following import PRUNED, Follower, read_on
 from converter.ports import Ledger
 
 log = logging.getLogger(__name__)
 
 Handler = Callable[[dict[str, Any]], None]
 
-_PAUSE, _AWAY = 0.2, 1.0
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+
+
+@dataclass
+class _Hearing:
+    """A handler, and up to where it has heard."""
+
+    name: str
+    handler: Handler
+    position: int
 
 
 class Listener:
-    """Follows the outbox on one thread, started with the first handler."""
+    """Follows the outbox on one thread, started with the first handler. `follower`: the name of who listens."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, follower: str | None = None) -> None:
+        if follower is not None and not _NAME.fullmatch(follower):
+            raise InvalidRequest("follower", f"{follower[:60]!r} is no name", "a-z first, then a-z, 0-9, _ or -, to 40")
         self._ledger = ledger
-        self._handlers: dict[str, list[Handler]] = {}
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._sequence = 0
+        self._named = follower
+        self._hearings: list[_Hearing] = []
+        self._starts: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._follower = Follower(ledger, self._take)
 
     def on(self, name: str, handler: Handler) -> None:
-        """Call `handler` for every event of this name that is written from now on."""
-        self._handlers.setdefault(name, []).append(handler)
-        if self._thread is None:
-            with self._ledger.begin() as work:
-                self._sequence = work.outbox.last()
-            self._thread = threading.Thread(target=self._follow, name="converter-events", daemon=True)
-            self._thread.start()
+        """Call `handler` for every event of this name that is written from now on, or that its name has not heard."""
+        with self._lock:
+            if not self._follower.running:
+                self._follower.start()
+            self._hearings = [*self._hearings, _Hearing(name, handler, self._start(name))]
 
     def close(self) -> None:
         """Stop following."""
-        self._stopping.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout=5)
+        self._follower.close()
 
-    def _follow(self) -> None:
-        while not self._stopping.wait(_PAUSE):
-            try:
-                with self._ledger.begin() as work:
-                    events = work.outbox.after(self._sequence)
-            except Exception:
-                # Nothing is lost: it is all in the outbox, and is told when the ledger answers again.
-                log.warning("the ledger cannot be read, events come later", exc_info=True)
-                self._stopping.wait(_AWAY)
-                continue
-            for event in events:
-                self._sequence = event.sequence
-                self._tell(event)
+    def _start(self, name: str) -> int:
+        """Where a handler begins. All of one name begin at the same place, however late they are set."""
+        if self._named is None:
+            with self._ledger.begin() as work:
+                return work.outbox.last()
+        if name not in self._starts:
+            with self._ledger.begin() as work:
+                kept = work.followers.get(self._named, name)
+                if kept is None:
+                    kept = work.outbox.last()
+                    work.followers.move(self._named, kept, (name,))
+                if kept < (work.followers.get(PRUNED) or 0):
+                    log.warning("%s was away for too long: older events of %s are not kept", self._named, name)
+            self._starts[name] = kept
+        return self._starts[name]
 
-    def _tell(self, event: Event) -> None:
-        for handler in self._handlers.get(event.name, []):
-            try:
-                handler({**event.payload, "conversionId": event.conversion_id})
-            except Exception:
-                log.exception("a handler of %s failed", event.name)
+    def _take(self, events: Sequence[Event]) -> None:
+        hearings, begun = self._hearings, self._follower.position
+        late = [one for one in hearings if one.position < begun]
+        for hearing in late:
+            self._catch_up(hearing, begun)
+        for event in events:
+            for hearing in hearings:
+                if hearing.name == event.name:
+                    _tell(hearing, event)
+        for hearing in hearings:
+            hearing.position = max(hearing.position, events[-1].sequence if events else begun)
+        if self._named is not None and hearings and (events or late):
+            self._keep(self._named, min(one.position for one in hearings), {one.name for one in hearings})
+
+    def _catch_up(self, hearing: _Hearing, until: int) -> None:
+        """What was written before this process listened."""
+        while hearing.position < until:
+            page = read_on(self._ledger, hearing.position, Only(frozenset({hearing.name})), until=until)
+            for event in page.events:
+                _tell(hearing, event)
+            hearing.position = page.last
+
+    def _keep(self, follower: str, position: int, names: set[str]) -> None:
+        with self._ledger.begin() as work:
+            work.followers.move(follower, position, sorted(names))
+
+
+def _tell(hearing: _Hearing, event: Event) -> None:
+    if event.sequence <= hearing.position:
+        return  # heard before the ledger went away
+    try:
+        hearing.handler({**event.payload, "conversionId": event.conversion_id})
+    except Exception:
+        log.exception("a handler of %s failed", event.name)
+    hearing.position = event.sequence

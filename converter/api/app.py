@@ -9,17 +9,20 @@ from fastapi import APIRouter, Depends, FastAPI
 
 from converter.accepting import Accepting
 from converter.api.actions import action_routes
+from converter.api.alerts import alert_routes
 from converter.api.bodies import JsonBodies
 from converter.api.callbacks import Listener, callback_routes
 from converter.api.conversions import conversion_routes
 from converter.api.dashboard.routes import dashboard_routes
 from converter.api.documentation import document
 from converter.api.door import Door
+from converter.api.hub import Hub
 from converter.api.operator import operator_routes
 from converter.api.problems import speak_problems
 from converter.api.quotes import quote_routes
 from converter.api.readiness import readiness_routes
 from converter.api.reading import reading_routes
+from converter.api.streaming import streaming_routes
 from converter.bootstrap import Engine
 from converter.domain.policy import RoutingPolicy
 from converter.hearing import Hearing
@@ -61,12 +64,14 @@ class Parts:
 
 
 def create_app(parts: Parts, door: Door | None = None) -> FastAPI:
-    """The application, ready to be served. Without a door only callbacks and health are there."""
+    """The application, ready to be served. Without a door only callbacks and health are there. Its `state.hub` is
+    closed by who serves it."""
     app = FastAPI(title="converter", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(JsonBodies)
     speak_problems(app)
     app.include_router(readiness_routes(parts.ledger, parts.settings.redis_url))
     app.include_router(callback_routes(parts.hearing, parts.listeners), include_in_schema=False)
+    app.state.hub = Hub(parts.ledger)
     if door is not None:
         app.include_router(dashboard_routes(door.hosts))
         for router in _faces(app, parts):
@@ -84,3 +89,5 @@ def _faces(app: FastAPI, parts: Parts) -> Iterator[APIRouter]:
     yield quote_routes(parts.surveying)
     yield reading_routes(parts.ledger, parts.policy)
     yield operator_routes(parts.engine, parts.operating, parts.reviewing)
+    yield streaming_routes(parts.ledger, app.state.hub)
+    yield alert_routes(parts.ledger)

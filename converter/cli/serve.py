@@ -13,7 +13,7 @@ from converter.local.home import running_settings
 from converter.security.keys import EnvironmentKeys
 from converter.settings import environment
 
-_CONNECTIONS = 512
+_CONNECTIONS = 1500
 """Requests in hand at once; more are answered with 503."""
 
 
@@ -25,13 +25,14 @@ _CONNECTIONS = 512
 def serve(host: str, port: int, as_json: bool) -> None:
     """Serve HTTP until Ctrl-C: the callbacks of the services at /callbacks/<service>, and /healthz.
 
-    On loopback (127.0.0.1, ::1, localhost) also what can be read below /api/v1/.
+    On loopback (127.0.0.1, ::1, localhost), or with a token, also what is below /api/v1/.
 
     With --json one line with the address is printed when it listens.
     """
     import uvicorn  # noqa: PLC0415  quick help
 
     from converter.api.app import create_app  # noqa: PLC0415  pulls in FastAPI
+    from converter.api.serving import Server, drop_the_unread  # noqa: PLC0415
     from converter.api.wiring import make_door, open_parts  # noqa: PLC0415  pulls in Celery
 
     # uvicorn raises the signal that ended it once more when it has cleaned up; then it is our turn to clean up.
@@ -39,8 +40,10 @@ def serve(host: str, port: int, as_json: bool) -> None:
         signal.signal(sign, _end)
     settings, keys = running_settings(), EnvironmentKeys(environment())
     with _listening(host, port) as listener, open_parts(settings, keys) as parts:
+        drop_the_unread(listener)
+        app = create_app(parts, make_door(settings, keys, host))
         config = uvicorn.Config(
-            create_app(parts, make_door(settings, keys, host)),
+            app,
             lifespan="off",
             log_level="warning",
             access_log=False,  # a path may end with a token
@@ -54,7 +57,7 @@ def serve(host: str, port: int, as_json: bool) -> None:
             print_json({"api": url})
         else:
             console.print(f"HTTP at {url}; stop with Ctrl-C", highlight=False)
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(config, app.state.hub).run(sockets=[listener])
 
 
 def _end(*_: object) -> None:

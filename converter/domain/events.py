@@ -72,3 +72,19 @@ class Event:
     conversion_id: str | None = None
     sequence: int = 0
     at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Only:
+    """Which events are wanted: of these names (none: of all), of this conversion (None: of all)."""
+
+    names: frozenset[str] = frozenset()
+    conversion_id: str | None = None
+
+    def takes(self, event: Event) -> bool:
+        """Whether it is one of them."""
+        named = not self.names or event.name in self.names
+        return named and self.conversion_id in (None, event.conversion_id)
+
+
+EVERYTHING = Only()

@@ -19,7 +19,8 @@ from converter.domain.health import Check
 from converter.ledger.tables import conditions, health_checks, rate_states, rounds
 
 
-def _insert(connection: Connection, table: sa.Table) -> Any:
+def insert_into(connection: Connection, table: sa.Table) -> Any:
+    """An insert that knows `on_conflict`."""
     return (sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert)(table)
 
 
@@ -41,7 +42,7 @@ class SqlConditions:
         if met is not None and met.state == state and now - met.seen_at < _A_MOMENT:
             return False  # every planning meets some: they must not queue up for the row
         known = {"name": name, "state": normal, "since": now, "seen_at": now, "detail": ""}
-        self._connection.execute(_insert(self._connection, table).values(**known).on_conflict_do_nothing())
+        self._connection.execute(insert_into(self._connection, table).values(**known).on_conflict_do_nothing())
         here = table.c.name == name
         entered = sa.update(table).where(here, table.c.state != state)
         changed = self._connection.execute(entered.values(state=state, since=now, seen_at=now, detail=detail))
@@ -115,7 +116,7 @@ class SqlMemory:
     def keep_rates(self, rows: Sequence[tuple[str, str, datetime]]) -> None:
         """Replace the states of these names (name, text, when it changed)."""
         for name, state, changed_at in rows:
-            insert = _insert(self._connection, rate_states).values(name=name, state=state, changed_at=changed_at)
+            insert = insert_into(self._connection, rate_states).values(name=name, state=state, changed_at=changed_at)
             changes = {"state": state, "changed_at": changed_at}
             self._connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=changes))
 
@@ -128,7 +129,7 @@ class SqlMemory:
         before = self.checks().get(service_id)
         misses = 0 if check.ok else 1 + (before.misses if before is not None else 0)
         kept = {"at": check.at, "error": check.error, "elapsed_ms": check.elapsed_ms, "misses": misses}
-        insert = _insert(self._connection, health_checks).values(service_id=service_id, **kept)
+        insert = insert_into(self._connection, health_checks).values(service_id=service_id, **kept)
         self._connection.execute(insert.on_conflict_do_update(index_elements=["service_id"], set_=kept))
         return replace(check, misses=misses)
 

@@ -8,12 +8,20 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
-from converter.domain.events import Event
-from converter.ledger.tables import events
+from converter.domain.conversions import TERMINAL
+from converter.domain.events import CONVERSION_CANCELLED, CONVERSION_COMPLETED, CONVERSION_FAILED, Event, Only
+from converter.ledger.tables import conversions, events
 
 _LOCK = 7226082
+_KEPT = (CONVERSION_CANCELLED, CONVERSION_COMPLETED, CONVERSION_FAILED)
+"""How a conversion ended stays: each audit counts it."""
+
+
+def event_of(row: Row[Any]) -> Event:
+    """A row as the domain knows it."""
+    return Event(row.name, json.loads(row.payload), row.conversion_id, row.sequence, row.at)
 
 
 class SqlOutbox:
@@ -50,10 +58,35 @@ class SqlOutbox:
         """Events behind a sequence number, oldest first."""
         self.flush()
         query = sa.select(events).where(events.c.sequence > sequence).order_by(events.c.sequence).limit(limit)
-        return [
-            Event(row.name, json.loads(row.payload), row.conversion_id, row.sequence, row.at)
-            for row in self._connection.execute(query)
-        ]
+        return [event_of(row) for row in self._connection.execute(query)]
+
+    def between(self, after: int, until: int, only: Only, limit: int, *, newest: bool = False) -> list[Event]:
+        """Events behind `after` up to `until`, oldest first: the first `limit` of them, or the last."""
+        self.flush()
+        table = events.c
+        query = sa.select(events).where(table.sequence > after, table.sequence <= until).limit(limit)
+        if only.names:
+            query = query.where(table.name.in_(sorted(only.names)))
+        if only.conversion_id is not None:
+            query = query.where(table.conversion_id == only.conversion_id)
+        query = query.order_by(table.sequence.desc() if newest else table.sequence)
+        found = [event_of(row) for row in self._connection.execute(query)]
+        return found[::-1] if newest else found
+
+    def prune(self, after: int, until: int, before: datetime) -> int:
+        """Delete what is behind `after` up to `until`, older than `before`, and of no use to an audit."""
+        table = events.c
+        old = sa.select(table.sequence).where(table.sequence > after, table.sequence <= until)
+        young = self._connection.execute(
+            old.where(table.at >= before).order_by(table.sequence).limit(1)
+        ).scalar_one_or_none()
+        end = until if young is None else int(young) - 1
+        unfinished = sa.select(conversions.c.id).where(conversions.c.state.not_in(TERMINAL))
+        of_none = sa.or_(table.conversion_id.is_(None), table.conversion_id.not_in(unfinished))
+        self._connection.execute(
+            sa.delete(events).where(table.sequence > after, table.sequence <= end, of_none, table.name.not_in(_KEPT))
+        )
+        return max(after, end)
 
     def last(self) -> int:
         """The newest sequence number, 0 when there is none."""

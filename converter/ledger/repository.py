@@ -17,10 +17,13 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from converter.domain.conversions import State
 from converter.domain.errors import ConfigurationError
+from converter.ledger.alerts import SqlAlerts
 from converter.ledger.attempts import SqlAttempts
 from converter.ledger.books import SqlBooks
 from converter.ledger.conversions import SqlConversions
+from converter.ledger.deliveries import SqlDeliveries, SqlReceivers
 from converter.ledger.exposure import SqlExposure
+from converter.ledger.followers import SqlFollowers
 from converter.ledger.inspection import SqlInspection
 from converter.ledger.lasting import SqlConditions, SqlMemory, SqlRounds
 from converter.ledger.outbox import SqlOutbox
@@ -87,6 +90,26 @@ class SqlWork:
     def outbox(self) -> SqlOutbox:
         """Events."""
         return SqlOutbox(self._connection, self.now)
+
+    @cached_property
+    def followers(self) -> SqlFollowers:
+        """How far the outbox was read."""
+        return SqlFollowers(self._connection, self.now)
+
+    @cached_property
+    def receivers(self) -> SqlReceivers:
+        """Who is sent messages."""
+        return SqlReceivers(self._connection, self.now)
+
+    @cached_property
+    def deliveries(self) -> SqlDeliveries:
+        """Messages to receivers."""
+        return SqlDeliveries(self._connection, self.now)
+
+    @cached_property
+    def alerts(self) -> SqlAlerts:
+        """What an operator should know."""
+        return SqlAlerts(self._connection)
 
     @cached_property
     def conditions(self) -> SqlConditions:

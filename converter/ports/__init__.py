@@ -11,18 +11,19 @@ from converter.ports.ledger import (
     Exposure,
     Ledger,
     Memory,
-    Outbox,
     Quotes,
     Rounds,
     Transfers,
     Work,
 )
+from converter.ports.outgoing import Alerts, Deliveries, Followers, Outbox, Receivers
 from converter.ports.outside import Clock, ConversionService, Deadline, KeyStore, PayoutList, Wallet
 from converter.ports.shared import Adaptive, Breaker, RateLimiter, RateMemory, Turns
 from converter.ports.views import Failover, JudgedRow, ViewedLedger, Views
 
 __all__ = [
     "Adaptive",
+    "Alerts",
     "Attempts",
     "Books",
     "Breaker",
@@ -32,8 +33,10 @@ __all__ = [
     "Conversions",
     "Counter",
     "Deadline",
+    "Deliveries",
     "Exposure",
     "Failover",
+    "Followers",
     "Inspection",
     "JudgedRow",
     "KeyStore",
@@ -44,6 +47,7 @@ __all__ = [
     "Quotes",
     "RateLimiter",
     "RateMemory",
+    "Receivers",
     "Rounds",
     "Transfers",
     "Turns",

@@ -19,13 +19,13 @@ from converter.domain.conversions import (
     Sought,
     State,
 )
-from converter.domain.events import Event
 from converter.domain.explaining import Round
 from converter.domain.exposure import UnderWay
 from converter.domain.health import Check
 from converter.domain.quotes import QuoteRow
 from converter.domain.transfers import Transfer
 from converter.ports.books import Books, Inspection
+from converter.ports.outgoing import Alerts, Deliveries, Followers, Outbox, Receivers
 
 
 class Conversions(Protocol):
@@ -148,19 +148,6 @@ class Transfers(Protocol):
         """Recent payments of the same account with lower nonces that are not known to be taken, the lowest first."""
 
 
-class Outbox(Protocol):
-    """Events, written with the change that they tell."""
-
-    def add(self, event: Event) -> None:
-        """Append."""
-
-    def after(self, sequence: int, limit: int = 100) -> list[Event]:
-        """Events behind a sequence number, oldest first."""
-
-    def last(self) -> int:
-        """The newest sequence number, 0 when there is none."""
-
-
 class Conditions(Protocol):
     """What lasts and is told when it changes: a service that is unavailable, a pair that is held, a tier in use."""
 
@@ -248,6 +235,22 @@ class Work(Protocol):
     @property
     def outbox(self) -> Outbox:
         """Events."""
+
+    @property
+    def followers(self) -> Followers:
+        """How far the outbox was read."""
+
+    @property
+    def receivers(self) -> Receivers:
+        """Who is sent messages."""
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """Messages to receivers."""
+
+    @property
+    def alerts(self) -> Alerts:
+        """What an operator should know."""
 
     @property
     def conditions(self) -> Conditions:

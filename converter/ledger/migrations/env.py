@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from converter.ledger import outgoing_tables  # noqa: F401  the tables of `metadata` that are not beside it
 from converter.ledger.tables import metadata
 
 context.configure(
