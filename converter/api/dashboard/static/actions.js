@@ -16,7 +16,8 @@ function by() {
 /** The body of a decision: what was left empty is not sent. */
 function said(values, more = {}) {
   if (values.by) sessionStorage.setItem(NAME, values.by);
-  return Object.fromEntries(Object.entries({ ...values, ...more }).filter(([, value]) => value !== ""));
+  const all = { ...values, ...more, ...("reason" in values ? { by: values.by || "dashboard" } : {}) };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== ""));
 }
 
 async function asked(question) {
@@ -115,12 +116,12 @@ export function deposit({ id, service = "the service" }) {
   });
 }
 
-export function executed({ id, service, to, promised, address }) {
+export function executed({ id, service, to, promised, address, txid: named }) {
   return asked({
     title: "It was executed",
     words: [`Say in which transaction the payout of ${service || "the service"} reached ${address}.`, "Look it up on the chain first: the ledger takes your word."],
     fields: [
-      { name: "txid", label: "Transaction id", hint: "The transaction in which the payout arrived, as its chain shows it.", required: true, mono: true },
+      { name: "txid", label: "Transaction id", hint: named ? `Filled in as ${service} names it. Check it on the chain.` : "The transaction in which the payout arrived, as its chain shows it.", value: named, required: true, mono: true },
       { name: "delivered", label: "Amount delivered", hint: promised ? `Left empty, it counts as what was promised: ${promised}.` : "", pattern: DECIMAL, wrong: "Not a decimal number, such as 0.0432.", mono: true },
       REASON,
       by(),

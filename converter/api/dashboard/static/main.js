@@ -184,7 +184,14 @@ $("notice-retry").addEventListener("click", () => {
   stream.now();
   refreshAll();
 });
-const stream = new Stream({ onEvents, onState });
+const stream = new Stream({
+  onEvents,
+  onState,
+  onGap() {
+    announce("Some events are not kept any more. Everything is asked for again.");
+    refreshAll();
+  },
+});
 stream.now();
 new Resource("/multi-service/status", {
   every: 10_000,

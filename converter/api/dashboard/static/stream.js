@@ -4,6 +4,7 @@
 import { open, query } from "./api.js";
 
 const SILENT = 40_000; // a comment comes every 15 s at most: nothing for so long means that the line is dead
+const GAP = "stream:gap"; // the server does not keep any more what came after our last event
 const PAUSES = [1000, 2000, 4000, 8000, 15_000, 30_000];
 
 /** Splits a text stream into server-sent events: `push(text)` returns those that are complete. */
@@ -24,7 +25,8 @@ export class Parser {
     this.rest = lines.pop();
     for (const line of lines) {
       if (line === "") {
-        if (this.data.length) found.push({ id: this.id ?? null, name: this.name || "message", data: this.data.join("\n") });
+        // A number without data counts too: it says how far everything was looked at.
+        if (this.data.length || this.id !== undefined) found.push({ id: this.id ?? null, name: this.name || "message", data: this.data.join("\n") });
         this.clear();
       } else if (!line.startsWith(":")) {
         this.field(line);
@@ -43,8 +45,8 @@ export class Parser {
 
 /** Follows the stream for as long as the page is open. `onState({state, retryAt, reason})`: connecting, live, cut. */
 export class Stream {
-  constructor({ onEvents, onState }) {
-    Object.assign(this, { onEvents, onState, last: null, failures: 0, timer: null, stop: null });
+  constructor({ onEvents, onState, onGap }) {
+    Object.assign(this, { onEvents, onState, onGap, last: null, failures: 0, timer: null, stop: null });
     addEventListener("online", () => this.now());
     document.addEventListener("visibilitychange", () => document.hidden || this.now());
   }
@@ -98,13 +100,10 @@ export class Stream {
 
   take(messages) {
     const events = [];
-    for (const message of messages) {
-      if (message.id) this.last = message.id;
-      try {
-        events.push(JSON.parse(message.data));
-      } catch {
-        // not an event of ours; its id counts, so that it is not sent again
-      }
+    for (const { id, name, data } of messages) {
+      if (id) this.last = id;
+      if (name === GAP) this.onGap();
+      else if (data) events.push(JSON.parse(data));
     }
     if (events.length) this.onEvents(events);
   }

@@ -3,7 +3,7 @@
 import { ACTIONS } from "../actions.js";
 import { sparkline } from "../charts.js";
 import { Keyed, acting, fill, h, hidden, s } from "../dom.js";
-import { DASH, count, now, percent, when } from "../format.js";
+import { DASH, count, countdown, now, percent, when } from "../format.js";
 import { cell, conversionLink, failed, loading, row, table } from "../parts.js";
 import { Resource } from "../resources.js";
 import { link } from "../router.js";
@@ -186,7 +186,7 @@ function serviceRow(one) {
     cell(null, "c-name", h("div", { class: "service-name" }, h("strong", {}, one.id), badge(known(SERVICE, one.state))), one.detail ? h("p", { class: "detail" }, one.detail) : null),
     cell("Breakers", "c-breakers", h("ul", { class: "breakers" }, Object.entries(one.breakers).map(breaker))),
     cell("Weight and share", "c-share", share(one)),
-    cell("Success", "c-success num", h("strong", {}, one.requests ? percent(one.successRate) : DASH), h("span", { class: "under" }, `of ${count(one.requests)}`), one.failures ? h("span", { class: "under down" }, `${count(one.failures)} failed in a row`) : null),
+    cell("Success", "c-success num", h("strong", {}, one.requests ? percent(one.successRate) : DASH), h("span", { class: "under" }, `of ${count(one.requests)}`), one.failures ? h("span", { class: "under down", title: "Failures in a row" }, `${count(one.failures)} in a row`) : null),
     cell("Latency", "c-latency", latency(one)),
     cell("Last failure", "c-failure", one.lastFailure ? [when(one.lastFailure.at), h("span", { class: "under clip", title: one.lastFailure.text }, one.lastFailure.text)] : h("span", { class: "none" }, "none")),
     cell("Recovery check", "c-check", recovery(one)),
@@ -238,7 +238,7 @@ function until(one, each) {
 
 function left(moment, due) {
   if (moment === null) return h("span", {}, due);
-  return h("span", { class: "countdown", title: new Date(moment).toISOString(), data: { until: Math.round(moment), due } }, moment > now() ? "\u2026" : due);
+  return h("span", { class: "countdown", title: new Date(moment).toISOString(), data: { until: Math.round(moment), due } }, moment > now() ? countdown(moment - now()) : due);
 }
 
 function checked(check) {

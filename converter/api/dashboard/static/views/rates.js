@@ -17,7 +17,7 @@ export function open(root, frame, first) {
   const off = new Set();
   const picker = h("select", { id: "pair" });
   const spans = h("div", { class: "chips tight", role: "group", "aria-label": "Time shown" });
-  const head = h("div", { class: "filters" }, h("div", { class: "filter" }, h("label", { for: "pair" }, "Pair"), picker), spans);
+  const head = h("div", { class: "filters" }, h("div", { class: "filter" }, h("label", { for: "pair" }, "Pair"), picker), spans, h("p", { class: "filter-note" }, "Units received for one given, before fixed fees."));
   const legend = h("ul", { class: "legend", "aria-label": "Services shown" });
   const chart = h("div", { class: "chart" });
   const tip = h("div", { class: "chart-tip", hidden: true });
