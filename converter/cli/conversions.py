@@ -14,7 +14,8 @@ from converter.cli.explain import explain
 from converter.cli.output import console, errors, json_option, print_json, speaks_errors, table
 from converter.cli.review import cancel, resolve, retry, review
 from converter.client import ConversionHandle, ConversionNotCompleted, MultiServiceConverter
-from converter.domain.conversions import Conversion, State
+from converter.domain.coins import coins
+from converter.domain.conversions import ID_LENGTH, Conversion, Sought, State, is_conversion_id
 from converter.domain.errors import InvalidRequest
 from converter.domain.money import plain
 from converter.domain.quotes import QuoteRow
@@ -22,6 +23,9 @@ from converter.equipping import addressed
 from converter.facts import conversion_facts
 from converter.ledger.repository import SqlLedger, open_ledger
 from converter.local.home import read_run_file, running_settings
+from converter.settings import SERVICES
+
+_COIN = click.Choice(sorted(coins()), case_sensitive=False)
 
 
 @click.command()
@@ -110,15 +114,22 @@ for command in (explain, review, resolve, retry, cancel):
 @click.option(
     "--state", "states", multiple=True, type=click.Choice([state.value for state in State]), help="Only these."
 )
-@click.option("--limit", default=20, help="How many.")
+@click.option("--service", type=click.Choice(SERVICES), help="Only those that this service has or had.")
+@click.option("--from", "from_coin", type=_COIN, help="Only from this coin.")
+@click.option("--to", "to_coin", type=_COIN, help="Only to this coin.")
+@click.option("--address", help="Only those that deliver to this address.")
+@click.option("--id", "prefix", help="Only those whose id begins so, such as cv_01KEZ8.")
+@click.option("--limit", default=20, type=click.IntRange(1, 1000), help="How many.")
 @click.option("--before", help="Continue behind this id.")
 @json_option
 @speaks_errors
-def list_conversions(states: Sequence[str], limit: int, before: str | None, as_json: bool) -> None:
-    """List conversions, newest first."""
+def list_conversions(states: Sequence[str], limit: int, before: str | None, as_json: bool, **given: Any) -> None:
+    """List conversions, newest first; all conditions hold for what is listed."""
+    sought = _sought(given)
     ledger = _ledger()
     with ledger.begin() as work:
-        found = work.conversions.page(states=[State(state) for state in states], limit=limit, before=before)
+        wanted = [State(state) for state in states]
+        found = work.conversions.page(states=wanted, limit=limit, before=before, sought=sought)
     ledger.close()
     if as_json:
         print_json([conversion_facts(one) for one in found])
@@ -127,6 +138,20 @@ def list_conversions(states: Sequence[str], limit: int, before: str | None, as_j
         [one.id, one.state, _what(one), one.delivered or one.promised, one.service_id, one.reason[:60]] for one in found
     ]
     table("Conversions", ["Id", "State", "What", "net", "Service", "Reason"], rows)
+
+
+def _sought(given: dict[str, Any]) -> Sought:
+    """Raises InvalidRequest for what no id begins with."""
+    prefix = given["prefix"] or ""
+    if prefix and not is_conversion_id(prefix.ljust(ID_LENGTH, "0")):
+        raise InvalidRequest("id", f"no id begins with {prefix[:40]!r}", "cv_ and up to 26 digits and capital letters")
+    return Sought(
+        service_id=given["service"] or "",
+        from_coin=given["from_coin"] or "",
+        to_coin=given["to_coin"] or "",
+        address=given["address"] or "",
+        id_prefix=prefix,
+    )
 
 
 @conversions.command()

@@ -5,7 +5,18 @@ Most of it needs Redis and a ledger and nothing that runs; the last tests are be
 
 from __future__ import annotations
 
+import fcntl
+import io
 import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -18,23 +29,27 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from redis import Redis
+from rich.console import Console
 
+from converter.bootstrap import build_operating
 from converter.cli.main import main
+from converter.cli.watching import Look, rendered
 from converter.domain import conditions
 from converter.domain.anomalies import Judgement, PairState, RatedQuote, judge
 from converter.domain.breakers import BreakerState
 from converter.domain.health import Check
 from converter.domain.quarantine import Change, Standing
 from converter.ledger.repository import open_ledger
+from converter.local.home import running_settings
 from converter.local.sandbox_config import sandbox_environment, write_sandbox_config
 from converter.sandbox.server import Sandbox
 from converter.shared_state.rates import Rates
 from converter.shared_state.redis_access import RedisAccess
 from converter.sharing import breakers_of
-from tests.builders import a_place
+from tests.builders import START, a_place
 from tests.shared_state.redis_fixture import NOWHERE, client, redis_url, server
 
-from .world import SERVICES, World, command, last_json, running_world
+from .world import SERVICES, World, command, last_json, running_world, until
 
 __all__ = ["client", "redis_url", "server"]
 
@@ -319,3 +334,73 @@ def test_an_unknown_conversion_is_the_error_that_show_gives(world: World) -> Non
             1,
             {"error": "no conversion cv_nothing", "type": "ConversionNotFound"},
         )
+
+
+class Terminal:
+    """`converter status --watch` in a terminal of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.screen, terminal = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 240, 0, 0))
+        kept = {name: value for name, value in environ.items() if not name.startswith("CONVERTER_")}
+        words = [sys.executable, "-m", "converter.cli.main", "status", "--watch"]
+        given = {**kept, "CONVERTER_HOME": str(home), "TERM": "xterm", "COLUMNS": "240", "LINES": "60"}
+        self.process = subprocess.Popen(words, env=given, stdin=terminal, stdout=terminal, stderr=terminal)
+        os.close(terminal)
+        self.told = ""
+
+    def shows(self, text: str) -> bool:
+        """Whether the text was drawn since `anew`."""
+        while select.select([self.screen], [], [], 0)[0]:
+            try:
+                drawn = os.read(self.screen, 65536).decode(errors="replace")
+            except OSError:  # the other end is closed
+                break
+            self.told += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn)
+        return text in self.told
+
+    def anew(self) -> None:
+        self.told = ""
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.screen)
+
+
+def test_the_live_view_follows_a_running_system_until_ctrl_c(world: World) -> None:
+    view = Terminal(world.stack.home)
+    try:
+        until(lambda: view.shows("binance") and view.shows("closed"), 30, "the services are shown")
+        before = int(re.findall(r"Conversions (\d+)", view.told)[-1])
+        world.convert()
+        world.wait_until_ended()
+        until(lambda: view.shows(f"Conversions {before + 1}"), 15, "the conversion is counted")
+        build_operating(running_settings({"home": world.stack.home})).isolate("binance")
+        until(lambda: view.shows("isolated") and view.shows("by an operator"), 15, "the isolation is shown")
+        build_operating(running_settings({"home": world.stack.home})).release("binance")
+        view.anew()
+        view.process.send_signal(signal.SIGINT)
+        assert view.process.wait(10) == 0
+        assert "Traceback" not in view.told
+    finally:
+        view.close()
+
+
+def test_the_live_view_says_since_when_it_is_stale_and_comes_back() -> None:
+    seen = {"at": START.isoformat(), "services": [], "states": {}, "conversions": 3, "needsReview": 2, "held": []}
+    seen |= {"oldestWaiting": None, "oldestUnknown": None, "failovers": [], "emergency": False, "missing": []}
+
+    def drawn(look: Look, after: float) -> str:
+        console = Console(width=120, record=True, file=io.StringIO())
+        console.print(rendered(look, START + timedelta(seconds=after)))
+        return console.export_text()
+
+    assert "stale" not in drawn(Look(seen, START), 1)
+    assert "needs review: 2 (converter conversions review)" in drawn(Look(seen, START), 1)
+    away = drawn(Look(seen, START, "the ledger does not answer"), 7)
+    assert "the ledger does not answer; stale since 12:00:00, 7 s ago" in away
+    assert "Conversions 3" in away
+    assert "stale since 12:00:00" in drawn(Look(seen, START), 9)  # the look itself hangs
+    assert "Redis did not answer: breakers are unknown" in drawn(Look({**seen, "missing": ["Redis"]}, START), 1)
+    assert "the ledger does not answer" in drawn(Look(error="the ledger does not answer"), 1)
