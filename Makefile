@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 6
 
-.PHONY: demo test lint bench chaos partitions sabotage simulate up clean
+.PHONY: demo test lint bench chaos fuzz partitions sabotage simulate up clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/converter demo
@@ -27,6 +27,10 @@ chaos: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 1 -m chaos
 	$(BIN)/converter drill --conversions $(or $(CONVERSIONS),10000) --profile usual
 	$(BIN)/converter drill --conversions $(or $(CONVERSIONS),10000) --profile bad-day
+
+# Cases of the OpenAPI document against the HTTP API of a running system.
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.api.fuzz --cases $(or $(CASES),2000)
 
 # Two regions, the ledger and the outside world in network namespaces of their own (Linux, root).
 partitions: $(VENV)/.dev

@@ -19,6 +19,7 @@ from pydantic.alias_generators import to_camel
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.routing import Match
 
 from converter.domain.errors import (
     ClaimLost,
@@ -31,6 +32,7 @@ from converter.domain.errors import (
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 LEDGER_AWAY = 5
 """Seconds after which it is worth asking again when the ledger did not answer."""
 
@@ -66,9 +68,10 @@ def speak_problems(app: FastAPI) -> None:
     """Let every error of this application be answered with a problem body."""
 
     @app.exception_handler(StarletteHTTPException)
-    async def told(_: Request, error: StarletteHTTPException) -> JSONResponse:
+    async def told(request: Request, error: StarletteHTTPException) -> JSONResponse:
         name, facts = (error.error, error.facts) if isinstance(error, Problem) else (_name(error.status_code), {})
-        return problem(error.status_code, name, str(error.detail), error.headers, **facts)
+        headers = _allowed(app, request) if error.status_code == 405 else error.headers
+        return problem(error.status_code, name, str(error.detail), headers, **facts)
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -89,6 +92,15 @@ def speak_problems(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unexpected(_: Request, error: Exception) -> JSONResponse:  # noqa: ARG001  it is logged as it is raised
         return problem(500, "InternalServerError", "something went wrong here, and was logged")
+
+
+def _allowed(app: FastAPI, request: Request) -> dict[str, str]:
+    """Every method of a path. The framework names those of the first route alone, and a path may have several."""
+    asked = {method: {**request.scope, "method": method} for method in _METHODS}
+    found = [
+        method for method, scope in asked.items() if any(one.matches(scope)[0] is Match.FULL for one in app.routes)
+    ]
+    return {"Allow": ", ".join(found)}
 
 
 def _malformed(first: Mapping[str, Any]) -> JSONResponse:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 _COMMANDS = {
+    "api": "converter.cli.serve:api",
     "audit": "converter.cli.audit:audit",
     "completion": "converter.cli.completing:completion",
     "conversions": "converter.cli.conversions:conversions",
@@ -17,7 +18,7 @@ _COMMANDS = {
     "migrate": "converter.cli.system:migrate",
     "rates": "converter.cli.rates:rates",
     "sandbox": "converter.cli.system:sandbox",
-    "serve": "converter.cli.serve:serve",
+    "serve": "converter.cli.serve:api",
     "services": "converter.cli.services:services",
     "status": "converter.cli.system:status",
     "up": "converter.cli.system:up",

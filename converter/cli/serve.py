@@ -1,4 +1,4 @@
-"""`serve`."""
+"""`api`, of which `serve` is another name."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ _CONNECTIONS = 1500
 """Requests in hand at once; more are answered with 503."""
 
 
-@click.command()
+@click.command("api")
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option("--port", default=8080, help="Port to listen on; 0 picks a free one.")
 @json_option
 @speaks_errors
-def serve(host: str, port: int, as_json: bool) -> None:
-    """Serve HTTP until Ctrl-C: the callbacks of the services at /callbacks/<service>, and /healthz.
+def api(host: str, port: int, as_json: bool) -> None:
+    """Serve HTTP until Ctrl-C (docs/http.md): conversions and all that belongs to them below /api/v1/, the callbacks of
+    the services at /callbacks/<service>, /healthz and /readyz.
 
-    On loopback (127.0.0.1, ::1, localhost), or with a token, also what is below /api/v1/.
+    On loopback (127.0.0.1, ::1, localhost) this machine may ask. Elsewhere /api/v1/ is there only with a token: it is
+    the key CONVERTER_KEY_API_TOKEN, and every request shows it as `Authorization: Bearer …`.
 
     With --json one line with the address is printed when it listens.
     """

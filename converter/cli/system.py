@@ -18,6 +18,8 @@ from converter.monitoring import status as read_status
 from converter.security.keys import EnvironmentKeys
 from converter.settings import environment, load_settings
 
+_API_PORT = 8080
+
 
 def _until_signalled() -> threading.Event:
     """An event that SIGINT and SIGTERM set."""
@@ -30,11 +32,12 @@ def _until_signalled() -> threading.Event:
 @click.command()
 @click.option("--sandbox", "with_sandbox", is_flag=True, help="Also start the sandbox and convert there only.")
 @click.option("--sandbox-port", default=0, help="Port of the sandbox; 0 picks a free one.")
-@click.option("--api-port", type=int, help="Also serve HTTP on this port, as `converter serve`; 0 picks a free one.")
+@click.option("--api-port", type=int, help=f"Port of HTTP, else {_API_PORT} or a free one; 0 picks a free one.")
+@click.option("--no-api", is_flag=True, help="Serve no HTTP.")
 @json_option
 @speaks_errors
-def up(with_sandbox: bool, sandbox_port: int, api_port: int | None, as_json: bool) -> None:
-    """Run Redis, a worker and beat on this machine until Ctrl-C.
+def up(with_sandbox: bool, sandbox_port: int, api_port: int | None, no_api: bool, as_json: bool) -> None:
+    """Run Redis, a worker, beat and the HTTP API (as `converter api`) on this machine until Ctrl-C.
 
     With --json one line with the addresses is printed when everything is ready.
     """
@@ -47,7 +50,7 @@ def up(with_sandbox: bool, sandbox_port: int, api_port: int | None, as_json: boo
             f"home: {settings.home} is in use by process {facts['pid']}; accepted: a folder of its own"
         )
     stopping = _until_signalled()
-    options = StackOptions(sandbox_port, api_port=api_port)
+    options = StackOptions(sandbox_port, **_api_options(api_port, no_api=no_api))
     stack = Stack(settings.home, environment(), sandbox=with_sandbox, options=options)
     try:
         addresses = stack.start(lambda part: None if as_json else console.print(f"starting {part} …", highlight=False))
@@ -55,12 +58,22 @@ def up(with_sandbox: bool, sandbox_port: int, api_port: int | None, as_json: boo
             print_json(addresses)
         else:
             _say_ready(addresses)
+        if not no_api and api_port is None and not addresses["api"].endswith(f":{_API_PORT}"):
+            errors.print(f"port {_API_PORT} is taken: HTTP is at {addresses['api']}", highlight=False)
         _warn(with_sandbox)
         while not stopping.wait(1.0):
             for line in stack.watch():
                 errors.print(line, highlight=False)
     finally:
         stack.stop()
+
+
+def _api_options(port: int | None, *, no_api: bool) -> dict[str, Any]:
+    if no_api and port is not None:
+        raise ConfigurationError("apiPort: means nothing with --no-api; accepted: one of the two")
+    if no_api:
+        return {"api_port": None}
+    return {"api_port": _API_PORT, "api_elsewhere": True} if port is None else {"api_port": port}
 
 
 def _say_ready(addresses: dict[str, Any]) -> None:

@@ -42,7 +42,8 @@ class StackOptions:
     """What seldom differs: the sandbox' port and speed, which services take part, which module runs as `celery`, how
     many workers, settings of `multiService`.
 
-    `api_port` is where HTTP is served: 0 picks a free port, None serves none.
+    `api_port` is where HTTP is served: 0 picks a free port, None serves none. With `api_elsewhere` another port will do
+    when that one is taken.
     """
 
     sandbox_port: int = 0
@@ -52,6 +53,7 @@ class StackOptions:
     multi_service: Mapping[str, Any] = field(default_factory=dict)
     workers: int = 1
     api_port: int | None = None
+    api_elsewhere: bool = False
 
 
 class Stack:
@@ -110,7 +112,7 @@ class Stack:
         open_ledger(self.ledger_url, migrate=True).close()
         if self._options.api_port is not None:
             tell("HTTP server")
-            self.api_url = self._start_api(self._options.api_port or _free_port())
+            self.api_url = self._start_api_on(self._options.api_port)
         tell("worker and beat")
         self.workers = [self._worker(number, settings.engine.concurrency) for number in range(self._options.workers)]
         self._beat = self._celery("beat", *_BEAT, "-s", str(self.home / "beat-schedule"))
@@ -189,9 +191,19 @@ class Stack:
         )
         return _first_line(self._sandbox)["sandbox"]
 
+    def _start_api_on(self, wanted: int) -> str:
+        elsewhere = self._options.api_elsewhere
+        port = wanted if wanted and not (elsewhere and _is_taken(wanted)) else _free_port()
+        try:
+            return self._start_api(port)
+        except ConfigurationError:
+            if not elsewhere or port != wanted:
+                raise
+            return self._start_api(_free_port())  # somebody took it in this moment
+
     def _start_api(self, port: int) -> str:
         """Serve HTTP on a port that is known here, so that a server that is started again keeps it."""
-        self._api = self._command("serve", "--port", str(port))
+        self._api = self._command("api", "--port", str(port))
         return _first_line(self._api)["api"]
 
     def _command(self, name: str, *words: str) -> Child:
@@ -239,6 +251,14 @@ def _first_line(child: Child) -> dict[str, str]:
     if "error" in found:
         raise ConfigurationError(f"{child.name} did not start: {found['error']}")
     return found
+
+
+def _is_taken(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return True
+    return False
 
 
 def _free_port() -> int:

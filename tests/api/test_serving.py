@@ -70,7 +70,7 @@ def test_up_serves_too_and_starts_a_dead_server_again_in_its_place(tmp_path: Pat
         assert stack._api is not None
         stack._api.kill()
         assert not is_up(url)
-        assert stack.watch() == ["serve died and was started again"]
+        assert stack.watch() == ["api died and was started again"]
         until(lambda: is_up(url), 20, "it answers again")
     finally:
         stack.stop()

@@ -163,11 +163,15 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc to see what is left behind")
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_up_prints_its_addresses_and_leaves_nothing_behind(tmp_path: Path, sign: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("sign", "served"), [(signal.SIGTERM, ()), (signal.SIGINT, ("--no-api",)), (signal.SIGKILL, ("--api-port", "0"))]
+)
+def test_up_prints_its_addresses_and_leaves_nothing_behind(
+    tmp_path: Path, sign: signal.Signals, served: tuple[str, ...]
+) -> None:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("CONVERTER_")}
     running = subprocess.Popen(
-        [sys.executable, "-m", "converter.cli.main", "up", "--sandbox", "--json"],
+        [sys.executable, "-m", "converter.cli.main", "up", "--sandbox", "--json", *served],
         env={**environ, "CONVERTER_HOME": str(tmp_path)},
         stdout=subprocess.PIPE,
         text=True,
@@ -177,6 +181,7 @@ def test_up_prints_its_addresses_and_leaves_nothing_behind(tmp_path: Path, sign:
     assert addresses["redis"].startswith("redis://")
     assert addresses["ledger"].startswith("sqlite:///")
     assert addresses["sandbox"].startswith("http://127.0.0.1:")
+    assert (addresses["api"] is None) == (served == ("--no-api",))
     assert (tmp_path / "run.json").stat().st_mode & 0o077 == 0
     children = children_of(running.pid)
     assert len(children) >= 4
