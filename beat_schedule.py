@@ -26,4 +26,19 @@ BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"queue": "maintenance", "expires": 60.0},
     },
+    "events": {
+        "task": "events.deliver",
+        "schedule": 1.0,
+        "options": {"queue": "maintenance", "expires": 5.0},
+    },
+    "alerts": {
+        "task": "alerts.look",
+        "schedule": 15.0,
+        "options": {"queue": "maintenance", "expires": 15.0},
+    },
+    "prune-events": {
+        "task": "events.prune",
+        "schedule": 600.0,
+        "options": {"queue": "maintenance", "expires": 600.0},
+    },
 }

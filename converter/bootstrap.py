@@ -1,4 +1,4 @@
-"""The only place that names implementations, with its parts `equipping` and `sharing`: settings in, use-cases out."""
+"""The only place that names implementations, with its parts `announcing`, `equipping` and `sharing`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import os
 import socket
 import threading
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import cached_property, partial
 
+from converter.alerting import Alerting
+from converter.announcing import alarms_of, build_posts
 from converter.asking import Asking
 from converter.auditing import Auditing
 from converter.checking import Checking
 from converter.comparing import Comparing
+from converter.delivering import Delivering, Posts
 from converter.desk import Desk, Timing
 from converter.domain.coins import assets
 from converter.domain.errors import ConfigurationError
@@ -32,6 +36,7 @@ from converter.ledger.repository import SqlLedger, open_ledger
 from converter.operating import Operating
 from converter.planning import Planning
 from converter.ports import ConversionService, KeyStore
+from converter.pruning import Pruning
 from converter.quoting import Quoting
 from converter.reconciliation import Reconciliation
 from converter.reviewing import Reviewing
@@ -57,6 +62,24 @@ class Engine:
     commons: Commons
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Values of the keys: what no stored text may hold."""
+    posts: Posts = field(default_factory=Posts, repr=False)
+    """Who hears of events and alerts."""
+
+    @cached_property
+    def alerting(self) -> Alerting:
+        """Raise, end and tell alerts."""
+        return Alerting(self.ledger, alarms_of(self.settings))
+
+    @cached_property
+    def delivering(self) -> Delivering:
+        """Send events and alerts."""
+        return Delivering(self.ledger, self.posts)
+
+    @cached_property
+    def pruning(self) -> Pruning:
+        """Delete what went out long ago."""
+        keep = timedelta(days=self.settings.events.keep_days)
+        return Pruning(self.ledger, keep, tuple(self.posts.carriers))
 
     @cached_property
     def planning(self) -> Planning:
@@ -168,7 +191,7 @@ def build_engine(
     with ledger.begin() as work:
         kept = work.memory.rates()
     commons.desk.rates.reload(kept, ledger.now())
-    return Engine(settings, desk, ledger, commons, secret_values(settings, keys))
+    return Engine(settings, desk, ledger, commons, secret_values(settings, keys), build_posts(settings, keys))
 
 
 def build_operating(settings: Settings) -> Operating:

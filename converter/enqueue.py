@@ -49,6 +49,10 @@ def celery_settings(redis_url: str) -> dict[str, Any]:
             "ledger.audit": {"queue": "maintenance"},
             "rates.shadow": {"queue": "maintenance"},
             "rates.keep": {"queue": "maintenance"},
+            "events.deliver": {"queue": "maintenance"},
+            "events.send": {"queue": "maintenance"},
+            "events.prune": {"queue": "maintenance"},
+            "alerts.look": {"queue": "maintenance"},
         },
         "task_serializer": "json",  # ids only; nothing in a message can be executed or unpickled
         "result_serializer": "json",

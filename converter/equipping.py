@@ -93,10 +93,15 @@ def addressed(settings: Settings) -> list[str]:
     return [one.id for one in settings.enabled_services if one.id in REGISTRY and one.base_url]
 
 
+_OF_RECEIVERS = ("secret", "previous_secret", "url", "password")
+
+
 def secret_values(settings: Settings, keys: KeyStore) -> tuple[str, ...]:
     """Values of all keys that are there."""
     names = [(one.id, name) for one in settings.services if one.id in REGISTRY for name in _key_names(one.id)]
     names += [("wallet", network) for network in settings.wallets]
+    names += [(f"webhook_{one.id}", name) for one in settings.webhooks for name in _OF_RECEIVERS]
+    names += [(f"alert_{one.id}", name) for one in settings.alerts.sinks for name in _OF_RECEIVERS]
     return tuple(key for service_id, name in names if (key := keys.get(service_id, name)) is not None)
 
 

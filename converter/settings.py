@@ -22,7 +22,7 @@ from pydantic.alias_generators import to_camel, to_snake
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from converter.domain.errors import ConfigurationError
-from converter.settings_faces import Alerts, Api, Logs, Webhook
+from converter.settings_faces import Alerts, Api, Events, Logs, Webhook
 from converter.settings_types import CapsByCoin, CapsByPair, Milliseconds, MillisecondsOrNone, Section
 
 SERVICES = (
@@ -128,6 +128,7 @@ class Settings(BaseSettings):
     wallets: dict[str, WalletSettings] = Field(default_factory=dict)
     engine: Engine = Engine()
     api: Api = Api()
+    events: Events = Events()
     webhooks: tuple[Webhook, ...] = ()
     alerts: Alerts = Alerts()
     logs: Logs = Logs()
@@ -158,6 +159,9 @@ class Settings(BaseSettings):
         ids = [one.id for one in self.services]
         for repeated in {one for one in ids if ids.count(one) > 1}:
             raise ValueError(f"services: {repeated} is listed twice")
+        for part, named in (("webhooks", self.webhooks), ("alerts.sinks", self.alerts.sinks)):
+            if len({one.id for one in named}) < len(named):
+                raise ValueError(f"{part}: an id is listed twice")
         for tier in sorted({one.priority for one in self.services}):
             total = sum(one.weight for one in self.services if one.priority == tier)
             if total != 1:
@@ -177,7 +181,7 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
-_SECTIONS = {"multi_service", "engine", "api", "alerts", "logs"}
+_SECTIONS = {"multi_service", "engine", "api", "events", "alerts", "logs"}
 """Sections whose keys are settings; in the others some keys are data (networks, options)."""
 
 

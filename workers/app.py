@@ -8,7 +8,7 @@ from beat_schedule import BEAT_SCHEDULE
 from converter.enqueue import celery_settings
 from converter.settings import load_settings
 
-_TASKS = [f"workers.tasks.{name}" for name in ("conversions", "rates", "services", "maintenance")]
+_TASKS = [f"workers.tasks.{name}" for name in ("conversions", "rates", "services", "events", "maintenance")]
 
 app = Celery("converter", include=_TASKS)
 app.conf.update(celery_settings(load_settings().redis_url or "redis://127.0.0.1:6379/0"))

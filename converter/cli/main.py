@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 _COMMANDS = {
+    "alerts": "converter.cli.events:alerts",
     "api": "converter.cli.serve:api",
     "audit": "converter.cli.audit:audit",
     "completion": "converter.cli.completing:completion",
@@ -15,6 +16,7 @@ _COMMANDS = {
     "convert": "converter.cli.conversions:convert",
     "demo": "converter.cli.demo:demo",
     "drill": "converter.cli.drill:drill",
+    "events": "converter.cli.events:events",
     "migrate": "converter.cli.system:migrate",
     "rates": "converter.cli.rates:rates",
     "sandbox": "converter.cli.system:sandbox",
@@ -22,6 +24,7 @@ _COMMANDS = {
     "services": "converter.cli.services:services",
     "status": "converter.cli.system:status",
     "up": "converter.cli.system:up",
+    "webhooks": "converter.cli.webhooks:webhooks",
 }
 
 _INTERRUPTED = 130

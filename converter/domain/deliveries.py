@@ -6,8 +6,10 @@ is taken or too old. No I/O, no clock: moments and chance are arguments.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from converter.domain.events import Event
 
@@ -90,3 +92,26 @@ def subject_of(event: Event) -> str:
         return event.conversion_id
     service_id = event.payload.get("serviceId")
     return f"service:{service_id}" if service_id is not None else event.name
+
+
+@dataclass(frozen=True)
+class Letter:
+    """What is carried: the same `id` for every attempt; `content` has `type`, `timestamp` and `data`, all of JSON."""
+
+    id: str
+    content: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a letter. Not taken: `error` says why, without addresses; `retry_after`: what the receiver asks
+    for; `gone`: it wants nothing ever again; `alone`: it answers, and refused this letter only."""
+
+    taken: bool
+    error: str = ""
+    retry_after: timedelta | None = None
+    gone: bool = False
+    alone: bool = False
+
+
+TAKEN = Receipt(taken=True)

@@ -53,9 +53,7 @@ class SqlReceivers:
     def waiting(self, names: Collection[str]) -> list[str]:
         """Those of these that are free, may be sent to now, and have something that is due."""
         table, now = receivers.c, self._now()
-        due = sa.select(deliveries.c.receiver).where(
-            deliveries.c.receiver.in_(list(names)), deliveries.c.state == PENDING, deliveries.c.due_at <= now
-        )
+        due = sa.select(deliveries.c.receiver).where(deliveries.c.receiver.in_(list(names)), *_sendable(now))
         held = sa.select(table.name).where(
             sa.or_(table.lease_until >= now, table.due_at > now, table.disabled != ""), table.name.in_(list(names))
         )
@@ -91,18 +89,12 @@ class SqlDeliveries:
             for one in messages
         ]
         if rows:
-            self._connection.execute(insert_into(self._connection, deliveries).values(rows).on_conflict_do_nothing())
+            self._connection.execute(insert_into(self._connection, deliveries).on_conflict_do_nothing(), rows)
 
     def due(self, receiver: str, limit: int) -> list[Delivery]:
         """What may be sent now: of each subject its first that is pending, if its time has come."""
-        table, earlier = deliveries.c, deliveries.alias("earlier")
-        ahead = sa.exists().where(
-            earlier.c.receiver == table.receiver,
-            earlier.c.subject == table.subject,
-            earlier.c.state == PENDING,
-            earlier.c.id < table.id,
-        )
-        here = (table.receiver == receiver, table.state == PENDING, table.due_at <= self._now(), sa.not_(ahead))
+        table = deliveries.c
+        here = (table.receiver == receiver, *_sendable(self._now()))
         return self._read(_SELECT.where(*here).order_by(table.due_at, table.id).limit(limit))
 
     def delivered(self, delivery: Delivery) -> None:
@@ -167,6 +159,18 @@ class SqlDeliveries:
 
     def _read(self, query: sa.Select[Any]) -> list[Delivery]:
         return [_delivery(row) for row in self._connection.execute(query)]
+
+
+def _sendable(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    """Pending, due, and the first of its subject that is pending."""
+    table, earlier = deliveries.c, deliveries.alias("earlier")
+    ahead = sa.exists().where(
+        earlier.c.receiver == table.receiver,
+        earlier.c.subject == table.subject,
+        earlier.c.state == PENDING,
+        earlier.c.id < table.id,
+    )
+    return table.state == PENDING, table.due_at <= now, sa.not_(ahead)
 
 
 _SELECT = sa.select(

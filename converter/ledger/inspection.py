@@ -75,6 +75,17 @@ class SqlInspection:
             return None
         return SqlConversions(self._connection, self._now).get(row.conversion_id), attempt_of(row)
 
+    def overdue(self, states: Sequence[State], before: datetime) -> tuple[int, Conversion | None]:
+        """How many conversions are in one of these states since before then, and the oldest of them."""
+        table = conversions.c
+        began = table.since if len(states) == 1 else table.created_at
+        late = (table.state.in_(list(states)), began < before)
+        count = self._connection.execute(sa.select(sa.func.count()).select_from(conversions).where(*late)).scalar_one()
+        if not count:
+            return 0, None
+        oldest = self._connection.execute(sa.select(table.id).where(*late).order_by(began).limit(1)).scalar_one()
+        return int(count), SqlConversions(self._connection, self._now).get(oldest)
+
     def _rows(self, query: Any) -> Iterator[Any]:
         return iter(self._connection.execute(query).all())
 

@@ -17,7 +17,7 @@ from converter.ports.ledger import (
     Work,
 )
 from converter.ports.outgoing import Alerts, Deliveries, Followers, Outbox, Receivers
-from converter.ports.outside import Clock, ConversionService, Deadline, KeyStore, PayoutList, Wallet
+from converter.ports.outside import Carrier, Clock, ConversionService, Deadline, KeyStore, PayoutList, Wallet
 from converter.ports.shared import Adaptive, Breaker, RateLimiter, RateMemory, Turns
 from converter.ports.views import Failover, JudgedRow, ViewedLedger, Views
 
@@ -27,6 +27,7 @@ __all__ = [
     "Attempts",
     "Books",
     "Breaker",
+    "Carrier",
     "Clock",
     "Conditions",
     "ConversionService",

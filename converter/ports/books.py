@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from converter.domain.breaches import Breach
-from converter.domain.conversions import Attempt, Conversion
+from converter.domain.conversions import Attempt, Conversion, State
 from converter.domain.postings import Posting
 
 
@@ -35,3 +35,7 @@ class Inspection(Protocol):
     def owner(self, service_id: str, reference: str, order_id: str) -> tuple[Conversion, Attempt] | None:
         """Whose payment at a service this is: by our key of an attempt or an operation, or where none is given by the
         service's own id of the order. None when it is not ours."""
+
+    def overdue(self, states: Sequence[State], before: datetime) -> tuple[int, Conversion | None]:
+        """How many conversions are in one of these states and were accepted before then (in a single state: entered it
+        before then), and the oldest of them."""

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
 from converter.domain.coins import Asset
+from converter.domain.deliveries import Letter, Receipt
 from converter.domain.orders import Capabilities, Order, OrderRef, OrderRequest, Refund
 from converter.domain.payouts import Payout
 from converter.domain.quotes import Quote, QuoteRequest
@@ -115,6 +116,13 @@ class Wallet(Protocol):
 
     def received(self, asset: Asset, refund: Refund, deadline: Deadline) -> Decimal | None:
         """What a refund's transaction paid to its address, once confirmed; None before. Raises ServiceError."""
+
+
+class Carrier(Protocol):
+    """Takes messages to one receiver. Shared by threads."""
+
+    def carry(self, letter: Letter) -> Receipt:
+        """Hand it over once, within its time limit. Never raises for what happens outside."""
 
 
 class KeyStore(Protocol):

@@ -20,6 +20,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 
 from converter.transport.exchange import CallStoppedError, current
+from converter.transport.public import is_public
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
@@ -43,6 +44,11 @@ class TrackedConnection(HTTPConnection):
         exchange = current()
         ends = time.monotonic() + min(self.timeout or 0.0, exchange.deadline.remaining())
         addresses = _look_up(self._dns_host.strip("[]"), self.port, ends - time.monotonic())
+        if exchange.public_only:
+            # What was checked is what is connected to: the name is not looked up again.
+            addresses = [one for one in addresses if is_public(one[4][0])]
+            if not addresses:
+                raise CallStoppedError("the host has no public address")
         failure: OSError | None = None
         for position, address in enumerate(addresses):
             share = (ends - time.monotonic()) / (len(addresses) - position)

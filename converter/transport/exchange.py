@@ -37,9 +37,10 @@ class Exchange:
     an error that nobody foresaw is a doubtful outcome, not an escape.
     """
 
-    def __init__(self, deadline: Deadline, *, fresh: bool) -> None:
+    def __init__(self, deadline: Deadline, *, fresh: bool, public_only: bool = False) -> None:
         self.deadline = deadline
         self.fresh = fresh
+        self.public_only = public_only  # it must not reach into a private network
         self.handed_over = False  # requests has the request; before that nothing can have left
         self.tracked = False  # our own pool serves it, so `sent` can be trusted
         self.sent = False

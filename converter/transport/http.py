@@ -68,9 +68,21 @@ class HttpAnswer:
 
 
 class HttpClient:
-    """Calls one service. Made once per service and shared by all threads; a forked child opens its own connections."""
+    """Calls one service. Made once per service and shared by all threads; a forked child opens its own connections.
 
-    def __init__(self, base_url: str, *, connect_timeout: float = 2.0, pool_size: int = 32) -> None:
+    `public_only`: an address that its name has in a private network, or on this machine, is not connected to. An answer
+    of more than `max_body` bytes is lost.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        connect_timeout: float = 2.0,
+        pool_size: int = 32,
+        max_body: int = MAX_BODY_BYTES,
+        public_only: bool = False,
+    ) -> None:
         parts = urlsplit(base_url)
         bare = not (parts.query or parts.fragment or "@" in parts.netloc) and _TARGET.fullmatch(parts.path or "/")
         if parts.scheme not in ("http", "https") or not parts.hostname or not bare:
@@ -79,6 +91,8 @@ class HttpClient:
         self._place = parts.netloc
         self._connect_timeout = connect_timeout
         self._pool_size = pool_size
+        self._max_body = max_body
+        self._public_only = public_only
         self._verify: bool | str = True
         self._owned: tuple[int, requests.Session] | None = None
 
@@ -100,7 +114,7 @@ class HttpClient:
         doubtful.
         """
         answer: HttpAnswer | None = None
-        with Exchange(deadline, fresh=fresh_connection) as exchange:
+        with Exchange(deadline, fresh=fresh_connection, public_only=self._public_only) as exchange:
             exchange.start()
             url = self._base_url + _checked_target(path, params)
             extra = {"Connection": "close"} if fresh_connection else {}
@@ -129,7 +143,7 @@ class HttpClient:
         # The adapter and not the session: a session reads the body of a redirect in full before we can limit it.
         adapter = self._session().get_adapter(self._base_url)
         with adapter.send(request, stream=True, timeout=timeout, verify=self._verify, proxies={}) as response:
-            body = _read_body(response)
+            body = _read_body(response, self._max_body)
             return HttpAnswer(response.status_code, response.headers, body, time.monotonic() - started)
 
     def _session(self) -> requests.Session:
@@ -160,12 +174,12 @@ def _checked_target(path: str, params: str) -> str:
     return target
 
 
-def _read_body(response: requests.Response) -> bytes:
+def _read_body(response: requests.Response, most: int) -> bytes:
     body = bytearray()
     for chunk in response.iter_content(_CHUNK_BYTES):
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise CallStoppedError(f"the answer is longer than {MAX_BODY_BYTES} bytes")
+        if len(body) > most:
+            raise CallStoppedError(f"the answer is longer than {most} bytes")
     return bytes(body)
 
 
