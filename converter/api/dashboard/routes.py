@@ -25,20 +25,19 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 
-POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "connect-src 'self'",
-        "img-src 'self' data:",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-        "form-action 'none'",
-        "require-trusted-types-for 'script'",  # no text from outside can become markup, whatever the page does
-        "trusted-types 'none'",
-    )
-)
+_RULES = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "connect-src": "'self'",
+    "img-src": "'self' data:",
+    "base-uri": "'none'",
+    "frame-ancestors": "'none'",
+    "form-action": "'none'",
+    "require-trusted-types-for": "'script'",  # no text from outside can become markup, whatever the page does
+    "trusted-types": "'none'",
+}
+POLICY = "; ".join(f"{name} {value}" for name, value in _RULES.items())
 
 _HEADERS = {
     "Cache-Control": "no-cache",

@@ -29,6 +29,11 @@ export function percent(share, digits = 1) {
   return `${Math.floor(value * 100 * scale + 1e-6) / scale}\u00a0%`;
 }
 
+/** A share to the next whole per cent, such as one of several that together are all. */
+export function rounded(share) {
+  return `${Math.round(Number(share) * 100)}\u00a0%`;
+}
+
 /** `2026-11-24 16:34:06 UTC` */
 export function exact(moment) {
   const date = new Date(moment);

@@ -105,7 +105,7 @@ export function eventTone(name) {
 /** An event in one line of words. */
 export function eventText({ name, payload: p }) {
   const texts = {
-    "conversion:accepted": () => `${p.amount ?? ""} ${p.fromCoin ?? ""} to ${p.toCoin ?? ""}`,
+    "conversion:accepted": () => `${p.amount} ${p.from} to ${p.to}`,
     "conversion:quoted": () => `${p.serviceId} chosen, net ${p.net}, of ${p.quotes} asked`,
     "conversion:executing": () => `attempt ${p.attempt} at ${p.serviceId}, net ${p.net}`,
     "conversion:completed": () => `${p.delivered ?? ""} delivered by ${p.serviceId ?? p.service ?? "a service"}`,

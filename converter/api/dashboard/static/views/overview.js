@@ -3,7 +3,7 @@
 import { ACTIONS } from "../actions.js";
 import { sparkline } from "../charts.js";
 import { Keyed, acting, fill, h, hidden, s } from "../dom.js";
-import { DASH, count, countdown, now, percent, when } from "../format.js";
+import { DASH, count, countdown, now, percent, rounded, when } from "../format.js";
 import { cell, conversionLink, failed, loading, row, table } from "../parts.js";
 import { Resource } from "../resources.js";
 import { link } from "../router.js";
@@ -19,6 +19,8 @@ const COLUMNS = [
   ["Recovery check", "c-check"],
   ["Actions", "c-actions", true],
 ];
+/** Alerts of what this view tells by itself, with a button beside it. */
+const TOLD_ALREADY = new Set(["conversion:needs_review", "rate:held"]);
 const OPERATIONS = { quote: "Quotes", execute: "Executions" };
 
 export function open(root) {
@@ -57,7 +59,7 @@ export function open(root) {
       every: 10_000,
       concerns: (event) => !/^conversion:(accepted|quoted|executing|completed)$/.test(event.name),
       onData: (body) => {
-        state.alerts = body.alerts.filter((one) => one.firing);
+        state.alerts = body.alerts.filter((one) => one.firing && !TOLD_ALREADY.has(one.name));
         drawAttention(attention, state);
       },
     }),
@@ -212,7 +214,7 @@ function share({ weight, share: real }) {
       got === null ? null : s("rect", { class: "real", x: 0, y: 2, width: (got * 100).toFixed(2), height: 4 }),
       s("rect", { class: "goal", x: Math.min(99, wanted * 100).toFixed(2), y: 0, width: 1, height: 8 }),
     ),
-    h("span", { class: "pieces" }, h("strong", {}, percent(wanted, 0), hidden(" configured, ")), h("span", { class: "muted", title: "Share of the attempts begun in this tier in the last hour" }, got === null ? "no attempts" : `real ${percent(got, 0)}`)),
+    h("span", { class: "pieces" }, h("strong", {}, rounded(wanted), hidden(" configured, ")), h("span", { class: "muted", title: "Share of the attempts begun in this tier in the last hour" }, got === null ? "no attempts" : `real ${rounded(got)}`)),
   );
 }
 

@@ -10,6 +10,7 @@ import { changed, go } from "../router.js";
 
 const SPANS = [15, 60, 360, 1440];
 const LIMIT = 500;
+const LISTED = 25;
 
 export function open(root, frame, first) {
   let place = first;
@@ -33,11 +34,12 @@ export function open(root, frame, first) {
   const excludedBody = h("tbody", { role: "rowgroup" });
   const latestTable = h("div", { class: "panel" }, table("Newest quote of each service", [["Service", ""], ["Rate", "num"], ["To reference", "num"], ["At", "num"]], latestBody));
   const excludedTable = h("div", { class: "panel" }, table("Excluded quotes, newest first", [["At", ""], ["Service", ""], ["Rate", "num"], ["Why", "c-why"], ["Conversion", ""]], excludedBody));
+  const excludedNote = h("p", { class: "under" });
   const excludedNone = empty("None was excluded in this time");
   const latestRows = new Keyed(latestBody, latestRow, { key: (one) => one.service });
   const excludedRows = new Keyed(excludedBody, excludedRow, { key: (one) => `${one.conversionId} ${one.round} ${one.service}` });
   latest.append(h("h2", {}, "Newest quotes"), latestTable);
-  excluded.append(h("h2", {}, "Excluded quotes"), excludedTable, excludedNone);
+  excluded.append(h("h2", {}, "Excluded quotes"), excludedTable, excludedNone, excludedNote);
 
   const minutes = () => Number(place.get("minutes")) || 60;
   const services = () => [...new Set(data.quotes.map((one) => one.service))].sort();
@@ -67,7 +69,8 @@ export function open(root, frame, first) {
     for (const one of byTime(data.quotes)) newest.set(one.service, one);
     latestRows.show(names.map((name) => ({ ...newest.get(name), index: names.indexOf(name), reference: data.reference })));
     const out = byTime(data.quotes).filter((one) => one.excluded).reverse();
-    excludedRows.show(out.slice(0, 100));
+    excludedRows.show(out.slice(0, LISTED));
+    excludedNote.textContent = out.length > LISTED ? `The newest ${count(LISTED)} of ${count(out.length)}.` : "";
     excludedTable.hidden = !out.length;
     excludedNone.hidden = out.length > 0;
   };
@@ -145,7 +148,9 @@ function plot({ quotes, names, off, reference, minutes, width }) {
   const low = Math.min(...middle) - spread * 0.15;
   const high = Math.max(...middle) + spread * 0.15;
   const to = now();
-  const from = to - minutes * 60_000;
+  const begin = to - minutes * 60_000;
+  const oldest = Math.min(...shown.filter((one) => one.ms >= begin).map((one) => one.ms));
+  const from = Number.isFinite(oldest) ? Math.max(begin, Math.min(oldest - (to - oldest) * 0.03, to - 120_000)) : begin;
   const x = (at) => PAD.left + ((at - from) / (to - from)) * (width - PAD.left - PAD.right);
   const y = (rate) => HEIGHT - PAD.bottom - ((rate - low) / (high - low)) * (HEIGHT - PAD.top - PAD.bottom);
   const clamp = (at) => Math.min(HEIGHT - PAD.bottom - 4, Math.max(PAD.top + 4, at));

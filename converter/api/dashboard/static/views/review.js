@@ -135,7 +135,7 @@ function sent(one) {
     h(
       "dl",
       { class: "figures" },
-      pair("Prepared", h("time", { datetime: one.preparedAt, title: exact(one.preparedAt) }, exact(one.preparedAt))),
+      pair("Prepared", h("time", { datetime: one.preparedAt, title: exact(one.preparedAt) }, h("span", { class: "stamp" }, exact(one.preparedAt)))),
       pair("To be sent before", h("time", { datetime: one.sendBefore, title: exact(one.sendBefore) }, `${clock(one.sendBefore)} UTC`)),
       h("div", { class: "pair broad" }, h("dt", {}, "Our key"), h("dd", {}, copyable(one.key, "key"))),
       one.depositTxid ? h("div", { class: "pair broad" }, h("dt", {}, "Deposit transaction"), h("dd", {}, copyable(one.depositTxid, "deposit transaction id"))) : null,
