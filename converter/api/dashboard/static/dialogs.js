@@ -57,7 +57,7 @@ export function ask({ title, words, fields = [], confirm, danger = false, again 
       event.preventDefault();
       if (busy) return;
       say("");
-      const wrong = fields.find((field) => !check(id, field, inputs.get(field.name)));
+      const wrong = asked ? null : fields.find((field) => !check(id, field, inputs.get(field.name)));
       if (wrong) {
         inputs.get(wrong.name).focus();
         return;

@@ -3,7 +3,8 @@
 
 import { get } from "./api.js";
 
-const APART = 1000;
+const APART = 1100;
+const REMEMBERED = 1000; // so long the server may answer from what it was asked a moment before
 const HIDDEN = 60_000;
 const RETRY = [2000, 4000, 8000, 15_000];
 
@@ -47,7 +48,7 @@ export function freshness() {
 export class Resource {
   constructor(path, { every = 15_000, within, concerns = () => false, onData, onError = () => {} }) {
     Object.assign(this, { path, every, within, concerns, onData, onError });
-    Object.assign(this, { answeredAt: null, error: null, failures: 0, askedAt: -Infinity, timer: null, stop: null, dirty: false });
+    Object.assign(this, { answeredAt: null, error: null, failures: 0, askedAt: -Infinity, heardAt: -Infinity, timer: null, stop: null, dirty: false });
     opened.add(this);
     this.ask();
   }
@@ -61,6 +62,7 @@ export class Resource {
   /** Something changed: ask soon, whatever else is planned. */
   touch() {
     this.dirty = true;
+    this.heardAt = performance.now();
     if (!this.stop) this.plan();
   }
 
@@ -99,6 +101,8 @@ export class Resource {
       const body = await get(typeof this.path === "function" ? this.path() : this.path, { signal: stop.signal, within: this.within });
       if (stop.signal.aborted) return;
       Object.assign(this, { answeredAt: performance.now(), error: null, failures: 0 });
+      // The answer may be of the moment before the event: ask once more when it cannot be any longer.
+      if (this.askedAt - this.heardAt < REMEMBERED) this.dirty = true;
       this.onData(body);
     } catch (error) {
       if (stop.signal.aborted) return;
