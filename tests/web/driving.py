@@ -24,11 +24,12 @@ window.violations = [];
 document.addEventListener("securitypolicyviolation", (one) => window.violations.push(one.violatedDirective));
 """
 _WIDER = """() => {
-  const scrolls = (one) => one && (/auto|scroll|hidden/.test(getComputedStyle(one).overflowX) || scrolls(one.parentElement));
+  const scrolls = (one) => one !== document.body
+    && (/auto|scroll|hidden/.test(getComputedStyle(one).overflowX) || scrolls(one.parentElement));
   return {
     by: Math.max(document.documentElement.scrollWidth, innerWidth) - screen.width,
     who: [...document.querySelectorAll("body *")]
-      .filter((one) => one.getBoundingClientRect().right > screen.width + 1 && !scrolls(one.closest("body > * *")))
+      .filter((one) => one.getBoundingClientRect().right > screen.width + 1 && !scrolls(one))
       .slice(0, 5).map((one) => `${one.tagName} ${one.getAttribute("class")}`),
   };
 }"""

@@ -147,7 +147,7 @@ def test_ten_thousand_conversions_are_a_page_at_a_time(browser: Browser, url: st
         expect(rows.first).to_have_attribute("data-key", first or "")
         page.locator(".chip", has_text="Expired").click()
         expect(rows.first.locator(".badge")).to_have_text("Expired")
-        assert "state=EXPIRED" in page.url
+        expect(page).to_have_url(re.compile("state=EXPIRED"))
         page.get_by_label("Address or id").fill(first or "")
         page.get_by_role("button", name="Clear").click()
         page.get_by_label("Address or id").fill(first or "")
