@@ -23,8 +23,7 @@ _CONNECTIONS = 1500
 @json_option
 @speaks_errors
 def api(host: str, port: int, as_json: bool) -> None:
-    """Serve HTTP until Ctrl-C (docs/http.md): conversions and all that belongs to them below /api/v1/, the callbacks of
-    the services at /callbacks/<service>, /healthz and /readyz.
+    """Serve HTTP until Ctrl-C: the API below /api/v1/, callbacks of the services, /healthz, /readyz (docs/http.md).
 
     On loopback (127.0.0.1, ::1, localhost) this machine may ask. Elsewhere /api/v1/ is there only with a token: it is
     the key CONVERTER_KEY_API_TOKEN, and every request shows it as `Authorization: Bearer …`.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -25,8 +26,12 @@ from converter.ledger.repository import SqlLedger, open_ledger
 from converter.security.keys import EnvironmentKeys
 from converter.settings import load_settings
 from converter.settings_faces import Api
+from converter.shared_state.redis_access import RedisAccess
 from tests.api.fuzz import CHECKS, ENDLESS
 from tests.builders import BTC_ADDRESS, START, a_request, an_id
+from tests.shared_state.redis_fixture import redis_url, server
+
+__all__ = ["redis_url", "server"]
 
 CASES = 150
 _QUICK = settings(
@@ -49,11 +54,14 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlLedger]:
 
 
 @pytest.fixture(scope="module")
-def operations(ledger: SqlLedger, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    given = load_settings(home=tmp_path_factory.mktemp("fuzz"))
+def operations(ledger: SqlLedger, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """What an operator changes in Redis is refused without one. Patient with it: the machine may be busy."""
+    given = load_settings(home=tmp_path_factory.mktemp("fuzz"), redis_url=redis_url)
     given = given.model_copy(update={"api": Api(allowed_hosts=("testserver",))})
     keys = EnvironmentKeys({})
-    parts = make_parts(given, keys, ledger, lambda task, conversion_id: True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("converter.sharing.RedisAccess", partial(RedisAccess, timeout=10, away=0.0))
+        parts = make_parts(given, keys, ledger, lambda task, conversion_id: True)
     app = create_app(parts, make_door(given, keys, "127.0.0.1"))
     schema = schemathesis.openapi.from_asgi(PLACE, app, config=SchemathesisConfig.from_dict({"checks": CHECKS}))
     schema = schema.exclude(path_regex=ENDLESS).exclude(path="/readyz")  # which rightly is not ready here

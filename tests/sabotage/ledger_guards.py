@@ -303,7 +303,7 @@ WHOLE = (
     Guard(
         name="a transaction is alone from its beginning",
         why="Two that read first and write later would decide on the same state.",
-        edits=one("converter/ledger/repository.py", 'exec_driver_sql("BEGIN IMMEDIATE")', 'exec_driver_sql("BEGIN")'),
+        edits=one("converter/ledger/repository.py", '"BEGIN" if reading else "BEGIN IMMEDIATE"', '"BEGIN"'),
         tests=tests_of(_DATABASES, "test_a_transaction_takes_the_write_lock_at_its_beginning"),
     ),
     Guard(
