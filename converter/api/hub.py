@@ -32,14 +32,19 @@ _HANDOVER = 5.0
 
 
 class Client:
-    """One stream: what it wants and what waits for it."""
+    """One stream: what it wants, up to where it has it, and what waits for it."""
 
-    def __init__(self, only: Only) -> None:
-        self.only = only
+    def __init__(self, only: Only, position: int = 0) -> None:
+        self.position = position
+        self._only = only
         self.cut = False
         """It did not read: what waited for it is gone."""
         self._frames: deque[bytes] = deque()
         self._woken = asyncio.Event()
+
+    def wants(self, event: Event) -> bool:
+        """Whether it asked for this one and does not have it."""
+        return event.sequence > self.position and self._only.takes(event)
 
     def push(self, frame: bytes) -> None:
         """Queue a frame, or cut the client when too much waits."""
@@ -93,7 +98,7 @@ class Hub:
                 self.position = max(self.position, started)
 
     def join(self, client: Client) -> int:
-        """Hand it everything behind the returned number."""
+        """Hand it everything that it wants behind the returned number, which may be older than the newest event."""
         self._clients.add(client)
         return self.position
 
@@ -125,7 +130,7 @@ class Hub:
                 continue
             frame = frame_of(event)
             for client in self._clients:
-                if client.only.takes(event):
+                if client.wants(event):
                     client.push(frame)
             self.position = event.sequence
         done.set_result(None)

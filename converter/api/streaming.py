@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -63,6 +63,10 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
+    def __init__(self, source: AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> None:
+        super().__init__(source, headers=headers)
+        self._source = source
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send, and give up on a client whose line stands still."""
 
@@ -76,6 +80,9 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, sent)
         except* _Unread:
             log.info("a stream was not read for %s s and is closed", _UNREAD)
+        finally:
+            # At once, and not when it is collected: the client's place becomes free.
+            await self._source.aclose()
 
 
 def streaming_routes(ledger: Ledger, hub: Hub) -> APIRouter:
@@ -101,7 +108,7 @@ def streaming_routes(ledger: Ledger, hub: Hub) -> APIRouter:
             raise Problem(503, "Busy", "no further stream fits here now", {"Retry-After": "5"})
         await hub.open()
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return EventStream(reader.frames(only, start), headers=headers)
+        return EventStream(reader.frames(only, start), headers)
 
     @router.get("/history")
     async def history(
@@ -134,7 +141,7 @@ class _Reader:
         self._hub = hub
         self._read = read
 
-    async def frames(self, only: Only, after: int | None) -> AsyncIterator[bytes]:
+    async def frames(self, only: Only, after: int | None) -> AsyncGenerator[bytes, None]:
         """Chunks of a stream, until the client is cut or the server ends."""
         yield b"retry: 2000\n: events\n\n"
         client = Client(only)
@@ -143,7 +150,7 @@ class _Reader:
                 # Named at once: who is cut before the first event resumes here.
                 yield f"id: {self._hub.join(client)}\n\n".encode()
             else:
-                async for chunk in self._missed(client, after):
+                async for chunk in self._missed(client, only, after):
                     yield chunk
             async for chunk in self._live(client):
                 yield chunk
@@ -152,7 +159,7 @@ class _Reader:
         finally:
             self._hub.leave(client)
 
-    async def _missed(self, client: Client, after: int) -> AsyncIterator[bytes]:
+    async def _missed(self, client: Client, only: Only, after: int) -> AsyncIterator[bytes]:
         """What is behind `after`. The client joins the hub when little is left, so that nothing falls in between."""
         kept: Extent = await self._read(partial(extent, self._ledger))
         if not kept.pruned <= after <= kept.last:
@@ -161,14 +168,15 @@ class _Reader:
             yield f"id: {start}\nevent: {GAP}\ndata: {facts}\n\n".encode()
             after = start
         while True:
-            page = await self._page(client.only, after)
+            page = await self._page(only, after)
             after = page.last
             yield _chunk(page)
             if len(page.events) < _PAGE:
                 break
+        client.position = after
         joined = self._hub.join(client)
         while after < joined:
-            page = await self._page(client.only, after, until=joined)
+            page = await self._page(only, after, until=joined)
             after = page.last
             yield _chunk(page)
 
