@@ -67,7 +67,7 @@ class Resolution(Said):
 class Deposited(forms.Body):
     """The transaction with which a person paid a deposit (a wallet of kind `manual`)."""
 
-    txid: forms.Txid
+    txid: forms.DepositTxid
 
 
 def _examples(**bodies: dict[str, str]) -> Any:

@@ -114,6 +114,14 @@ Txid = Annotated[
         "4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b",
     ),
 ]
+DepositTxid = Annotated[
+    str,
+    Form(
+        "[0-9A-Za-z]{1,200}",
+        "a transaction's id as its chain shows it, 1 to 200 letters and digits",
+        "4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b",
+    ),
+]
 Reason = Annotated[str, Words(1000, "what was found out, and how", "the miner asked for another coin")]
 By = Annotated[str, Words(100, "who says it", "alice")]
 Service = Annotated[str, Form("[a-z][a-z0-9_]{0,39}", "a service's id, as `GET /services` has it", SERVICES[2])]

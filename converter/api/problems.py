@@ -109,10 +109,11 @@ def _malformed(first: Mapping[str, Any]) -> JSONResponse:
     parts = [str(part) for part in (rest if place in ("body", "query", "path", "header") else first["loc"])]
     syntax = place == "header" or (first["type"] in ("json_invalid", "missing") and not parts)
     field = "body" if first["type"] == "json_invalid" else ".".join(parts)[:100] or "body"
-    accepted = first.get("ctx", {}).get("accepted")
-    detail = f"{field}: {first['msg']}" + (f"; accepted: {accepted}" if accepted else "")
-    facts = {"field": field, "problem": first["msg"], "accepted": accepted}
-    return problem(400 if syntax else 422, "InvalidRequest", detail, **facts)
+    accepted = first.get("ctx", {}).get("accepted") or ("as docs/http.md has it" if place == "header" else None)
+    what = "is missing" if first["type"] == "missing" else first["msg"]
+    detail = f"{field}: {what}" + (f"; accepted: {accepted}" if accepted else "")
+    status = 400 if syntax else 422
+    return problem(status, "InvalidRequest", detail, field=field, problem=what, accepted=accepted)
 
 
 def of_error(error: ConverterError) -> JSONResponse:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from converter.accepting import Accepting
 from converter.api.app import Parts
 from converter.api.callbacks import Listener
 from converter.api.door import LOOPBACK, Door
 from converter.api.hints import Hints
 from converter.bootstrap import build_engine, build_surveying
+from converter.domain.errors import ConfigurationError
 from converter.enqueue import TaskSender
 from converter.equipping import SystemClock, minimums
 from converter.hearing import Hearing
@@ -28,7 +31,11 @@ from converter.surveying import Surveying
 @contextmanager
 def open_parts(settings: Settings, keys: KeyStore) -> Iterator[Parts]:
     """The parts on the configured ledger and broker, closed at the end. Raises ConfigurationError."""
-    ledger = open_ledger(settings.ledger, migrate=True)
+    try:
+        ledger = open_ledger(settings.ledger, migrate=True)
+    except SQLAlchemyError as error:
+        kind = type(error).__name__
+        raise ConfigurationError(f"ledger: did not answer ({kind}); accepted: a database that runs") from error
     sender = TaskSender(settings.redis_url)
     hints = Hints(sender.send)
     try:

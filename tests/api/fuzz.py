@@ -62,7 +62,7 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=2000)
-    parser.add_argument("--examples", type=int, default=60, help="of each operation and kind of data")
+    parser.add_argument("--examples", type=int, default=200, help="of each operation and kind of data")
     parser.add_argument("--seed", type=int)
     given = parser.parse_args()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CONVERTER_")}

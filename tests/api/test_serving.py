@@ -63,9 +63,16 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
 
 
 def test_up_serves_too_and_starts_a_dead_server_again_in_its_place(tmp_path: Path) -> None:
-    stack = Stack(tmp_path, ENVIRON, options=StackOptions(api_port=0))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        stack = Stack(tmp_path, ENVIRON, options=StackOptions(api_port=port, api_elsewhere=True))
+        try:
+            url = stack.start()["api"]
+        except BaseException:
+            stack.stop()
+            raise
     try:
-        url = stack.start()["api"]
+        assert not url.endswith(f":{port}"), "somebody else has that one"
         assert is_up(url)
         assert stack._api is not None
         stack._api.kill()

@@ -133,3 +133,17 @@ def test_a_repeat_does_not_spoil_the_transaction_that_it_came_in(ledger: AnyLedg
         work.outbox.add(Event("after"))
     with ledger.begin() as work:
         assert [event.name for event in work.outbox.after(0)] == ["before", "after"]
+
+
+def test_a_key_is_looked_up_without_a_trace(ledger: AnyLedger) -> None:
+    with ledger.begin() as work:
+        assert work.conversions.known(a_request(idempotency_key="k")) is None
+        assert work.conversions.known(a_request()) is None
+        kept = work.conversions.add(an_id(1), a_request(idempotency_key="k"), START)
+    before = counts(ledger)
+    with ledger.begin() as work:
+        assert work.conversions.known(a_request("1.500", idempotency_key="k")) == kept
+        assert work.conversions.known(a_request(idempotency_key="another")) is None
+    with pytest.raises(IdempotencyConflict), ledger.begin() as work:
+        work.conversions.known(a_request("2", idempotency_key="k"))
+    assert counts(ledger) == before

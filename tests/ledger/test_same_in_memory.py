@@ -25,6 +25,7 @@ from converter.domain.conversions import (
     Conversion,
     Operation,
     OperationState,
+    Sought,
     State,
 )
 from converter.domain.errors import ConverterError
@@ -119,7 +120,12 @@ class Game:
 
     def do_page(self) -> Any:
         states = tuple(self.chance.sample(list(State), self.chance.choice([0, 3])))
-        return "conversions.page", (), {"states": states, "limit": self.chance.choice([2, 9])}
+        prefix, coin = self.chance.choice(["", "cv_", an_id(2)]), self.chance.choice(["", "ETH", "LTC"])
+        sought = Sought(self.chance.choice(["", "alpha"]), coin, "", self.chance.choice(["", ETH_ADDRESS]), prefix)
+        return "conversions.page", (), {"states": states, "limit": self.chance.choice([2, 9]), "sought": sought}
+
+    def do_known(self) -> Any:
+        return "conversions.known", (a_request(idempotency_key=self.chance.choice([None, "k1", "k2"])),)
 
     def do_claim(self) -> Any:
         states = tuple(State) if self.chance.random() < 0.8 else tuple(self.chance.sample(list(State), 4))
@@ -293,6 +299,9 @@ class Game:
 
     def do_count(self) -> Any:
         return ".statistics", ()
+
+    def do_count_state(self) -> Any:
+        return ".count", (self.chance.choice([State.RECEIVED, State.QUOTING]), self.chance.choice([1, 9]))
 
 
 def answer(work: Any, step: tuple[str, str, tuple[Any, ...], dict[str, Any]]) -> Any:

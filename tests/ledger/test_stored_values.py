@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from converter.domain.conversions import AttemptState, OperationState, State
+from converter.domain.coins import asset
+from converter.domain.conversions import AttemptState, OperationState, Sought, State
 from converter.domain.errors import ConversionNotFound
 from converter.domain.orders import OperationKind
 from converter.domain.quotes import Fee
@@ -20,6 +21,7 @@ from tests.builders import (
     BTC_ADDRESS,
     ETH,
     LIGHTNING,
+    OTHER_BTC_ADDRESS,
     START,
     a_quote,
     a_request,
@@ -224,3 +226,43 @@ def test_pages_go_from_the_newest_to_the_oldest(ledger: AnyLedger) -> None:
         received = work.conversions.page(states=(State.RECEIVED,))
         assert [one.id for one in received] == [an_id(5), an_id(4), an_id(3), an_id(1)]
         assert work.conversions.page(states=(State.FAILED,)) == []
+
+
+def test_what_is_sought_is_found_and_nothing_else(ledger: AnyLedger) -> None:
+    with ledger.begin() as work:
+        work.conversions.add(an_id(1), a_request(), START)
+        work.conversions.add(an_id(2), a_request(from_asset=asset("LTC"), amount="20"), START)
+        work.conversions.add(an_id(3), a_request(address=OTHER_BTC_ADDRESS), START)
+        claimed = work.conversions.claim(an_id(3), "a", seconds(1), (State.RECEIVED,))
+        assert claimed is not None
+        work.conversions.move(claimed, State.QUOTING, service_id="alpha")
+    one, two, three = an_id(1), an_id(2), an_id(3)
+    cases: list[tuple[Sought, list[str]]] = [
+        (Sought(), [three, two, one]),
+        (Sought(service_id="alpha"), [three]),
+        (Sought(service_id="beta"), []),
+        (Sought(from_coin="ETH"), [three, one]),
+        (Sought(from_coin="LTC", to_coin="BTC"), [two]),
+        (Sought(to_coin="LTC"), []),
+        (Sought(address=OTHER_BTC_ADDRESS), [three]),
+        (Sought(address=OTHER_BTC_ADDRESS.lower()), []),
+        (Sought(id_prefix="cv_"), [three, two, one]),
+        (Sought(id_prefix=two), [two]),
+        (Sought(id_prefix=two[:-1]), [two]),
+        (Sought(id_prefix=two[:10]), [three, two, one]),
+        (Sought(id_prefix="cv_ZZ"), []),
+    ]
+    with ledger.begin() as work:
+        for sought, expected in cases:
+            assert [found.id for found in work.conversions.page(sought=sought)] == expected, sought
+        page = work.conversions.page(states=(State.RECEIVED,), limit=1, before=two, sought=Sought(from_coin="ETH"))
+        assert [found.id for found in page] == [one]
+
+
+def test_a_state_is_counted_up_to_a_limit(ledger: AnyLedger) -> None:
+    with ledger.begin() as work:
+        for number in range(1, 6):
+            work.conversions.add(an_id(number), a_request(), START)
+        assert work.count(State.RECEIVED, at_most=100) == 5
+        assert work.count(State.RECEIVED, at_most=3) == 3
+        assert work.count(State.FAILED, at_most=3) == 0
