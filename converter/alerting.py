@@ -17,6 +17,7 @@ from converter.domain.anomalies import HOLD_ALERTS
 from converter.domain.breaches import PREFIX
 from converter.domain.conversions import TERMINAL, State
 from converter.domain.deliveries import Message, Receiver
+from converter.domain.errors import ConversionNotFound
 from converter.domain.events import Event
 from converter.facts import alert_facts
 from converter.following import BATCH
@@ -76,6 +77,8 @@ class Alerting:
         """End what is over, and raise what no event tells: rates held for long, receivers that take nothing,
         conversions that do not end."""
         with self._ledger.begin() as work:
+            if work.followers.take(FOLLOWER, 0) is None:
+                return  # somebody changes alerts at this moment; the next look is soon
             now = work.now()
             known = {name: one for prefix in _WATCHED for name, one in work.conditions.of(prefix).items()}
             firing = {one.key: one for one in work.alerts.firing()}
@@ -97,10 +100,7 @@ class Alerting:
         for key in ended_by(event):
             if key in firing:
                 self._end(work, firing.pop(key), at)
-        policy = ""
-        if event.name == events.TIER_DEGRADED and event.conversion_id is not None:
-            policy = work.conversions.get(event.conversion_id).request.policy
-        raised = raised_by(event, policy)
+        raised = raised_by(event, _policy(work, event))
         if raised is not None:
             firing[raised.key] = self._raise(work, raised, at)
 
@@ -156,6 +156,16 @@ class Alerting:
                 began = oldest.since if len(states) == 1 else oldest.created_at
                 found.append(alerts.too_old(name, (oldest.id, now - began), count))
         return found
+
+
+def _policy(work: Work, event: Event) -> str:
+    """The settings of its own that the event's conversion has, where they matter."""
+    if event.name != events.TIER_DEGRADED or event.conversion_id is None:
+        return ""
+    try:
+        return work.conversions.get(event.conversion_id).request.policy
+    except ConversionNotFound:
+        return ""
 
 
 def _of_receiver(receiver: Receiver, now: datetime) -> list[Raised]:

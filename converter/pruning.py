@@ -52,4 +52,5 @@ class Pruning:
         """Deliveries and alerts that ended long ago; whether there were any."""
         with self._ledger.begin() as work:
             horizon = work.now() - self._keep
-            return bool(work.deliveries.prune(horizon, _STEP) + work.alerts.prune(horizon, _STEP))
+            ended = work.deliveries.prune(horizon, _STEP, self._receivers)
+            return bool(ended + work.alerts.prune(horizon, _STEP))

@@ -13,6 +13,7 @@ from converter.api.alerts import alert_routes
 from converter.api.bodies import JsonBodies
 from converter.api.callbacks import Listener, callback_routes
 from converter.api.conversions import conversion_routes
+from converter.api.dashboard.routes import dashboard_routes
 from converter.api.documentation import document
 from converter.api.door import Door
 from converter.api.hub import Hub
@@ -77,6 +78,7 @@ def create_app(parts: Parts, door: Door | None = None) -> FastAPI:
     app.include_router(callback_routes(parts.hearing, parts.listeners), include_in_schema=False)
     app.state.hub = Hub(parts.ledger)
     if door is not None:
+        app.include_router(dashboard_routes(door.hosts))
         for router in _faces(app, parts):
             app.include_router(router, dependencies=[Depends(door)])
     return app

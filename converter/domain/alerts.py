@@ -94,7 +94,13 @@ class Alert:
 def raised_by(event: Event, policy: str = "") -> Raised | None:
     """The alert that an event raises, if any. `policy`: the text of the conversion's own settings."""
     rule = _RAISES.get(event.name)
-    return rule(event, policy) if rule is not None else None
+    if rule is None:
+        return None
+    try:
+        return rule(event, policy)
+    except (KeyError, TypeError):  # told by another version: still worth knowing, and no reason to stop reading
+        about = event.conversion_id or event.payload.get("serviceId")
+        return Raised(f"{event.name}:{about}", event.name, WARNING, f"{event.name} of {about}", lasts=_UNCLEAR_LASTS)
 
 
 def ended_by(event: Event) -> list[str]:
@@ -208,6 +214,7 @@ def _in_words(age: timedelta) -> str:
 
 
 _EMERGENCY_QUIET = timedelta(minutes=30)
+_UNCLEAR_LASTS = timedelta(days=1)
 _TIER_SEEN = timedelta(hours=1)
 
 _RAISES: Mapping[str, Callable[[Event, str], Raised]] = {

@@ -145,9 +145,12 @@ class SqlDeliveries:
         found = self._connection.execute(query).scalar()
         return None if found is None else int(found)
 
-    def prune(self, before: datetime, limit: int) -> int:
-        """Delete some of those that ended before then; returns how many."""
+    def prune(self, before: datetime, limit: int, receivers: Collection[str]) -> int:
+        """Delete some of those that ended before then, and what was planned before then for others than these
+        receivers; returns how many of the first."""
         table = deliveries.c
+        lost = (table.state == PENDING, table.receiver.not_in(list(receivers)), table.created_at < before)
+        self._connection.execute(sa.delete(deliveries).where(*lost))
         old = sa.select(table.id).where(table.ended_at < before).order_by(table.ended_at).limit(limit)
         return int(self._connection.execute(sa.delete(deliveries).where(table.id.in_(old))).rowcount)
 

@@ -31,7 +31,7 @@ from converter.ledger.statistics import count_state, read_statistics
 from converter.ledger.transfers import SqlTransfers
 from converter.ledger.views import SqlViews
 
-SCHEMA_VERSION = "0007"
+SCHEMA_VERSION = "0006"
 """The newest migration; workers refuse to run on any other schema."""
 
 

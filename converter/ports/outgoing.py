@@ -96,8 +96,9 @@ class Deliveries(Protocol):
     def first_needed(self, receivers: Collection[str]) -> int | None:
         """The lowest sequence number of an event that is still to be sent to these, None when there is none."""
 
-    def prune(self, before: datetime, limit: int) -> int:
-        """Delete some of those that ended before then; returns how many."""
+    def prune(self, before: datetime, limit: int, receivers: Collection[str]) -> int:
+        """Delete some of those that ended before then, and what was planned before then for others than these
+        receivers, which are no more; returns how many of the first."""
 
 
 class Alerts(Protocol):

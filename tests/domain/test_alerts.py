@@ -100,6 +100,16 @@ def test_every_event_that_raises_an_alert_is_one_of_these() -> None:
     assert raised_by(Event(events.CONVERSION_COMPLETED, {}, CID)) is None
 
 
+def test_a_payload_of_another_version_is_an_alert_all_the_same() -> None:
+    for name in alerts.RAISING:
+        raised = raised_by(Event(name, {}, CID))
+        assert raised is not None
+        assert raised.name in (name, alerts.RATE_HELD)
+    raised = raised_by(Event(events.SERVICE_UNAVAILABLE, {"serviceId": "alpha"}))
+    assert raised is not None
+    assert (raised.key, raised.text) == ("service:unavailable:alpha", "service:unavailable of alpha")
+
+
 ENDS = [
     (events.SERVICE_RECOVERED, {"serviceId": "alpha", "operation": "quote"}, "service:unavailable:alpha:quote"),
     (events.SERVICE_RECOVERED, {"serviceId": "alpha", "operation": "rates"}, "service:quarantined:alpha"),

@@ -318,6 +318,16 @@ def test_what_a_webhook_still_has_to_get_is_kept(sql_ledger: SqlLedger, clock: H
         assert work.deliveries.counts(RECEIVER) == {}
 
 
+def test_what_waits_for_a_receiver_that_is_no_more_goes_as_well(sql_ledger: SqlLedger, clock: HandClock) -> None:
+    with sql_ledger.begin() as work:
+        for receiver in (RECEIVER, "webhook:removed"):
+            work.deliveries.add(receiver, [Message("x", clock.time, content="{}")])
+    clock.forward(DAYS.total_seconds() + 60)
+    prune(sql_ledger, RECEIVER)
+    with sql_ledger.begin() as work:
+        assert [work.deliveries.counts(one) for one in (RECEIVER, "webhook:removed")] == [{PENDING: 1}, {}]
+
+
 def test_pruning_goes_in_steps_until_all_is_done(
     sql_ledger: SqlLedger, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
