@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -19,28 +20,35 @@ from converter.operating import Breakers
 from converter.ports import Figures
 
 
+@dataclass(frozen=True)
+class Sources:
+    """Where the figures come from."""
+
+    ledger: Source[Figures]
+    ended: Source[Mapping[str, int]]
+    broker: Source[Traffic]
+
+
 class Gauges(Collector):
     """Collected at each scrape. What does not answer is left out, and said to be down."""
 
-    def __init__(
-        self, policy: RoutingPolicy, breakers: Breakers, ledger: Source[Figures], broker: Source[Traffic]
-    ) -> None:
+    def __init__(self, policy: RoutingPolicy, breakers: Breakers, sources: Sources) -> None:
         self._policy = policy
         self._breakers = breakers
-        self._ledger = ledger
-        self._broker = broker
+        self._sources = sources
 
     def collect(self) -> Iterator[Metric]:
         """All gauges."""
-        figures, traffic = self._ledger.get(), self._broker.get()
+        sources = self._sources
+        figures, traffic = sources.ledger.get(), sources.broker.get()
         yield _gauge("converter_ledger_up", "Whether the ledger answers.", float(figures is not None))
         yield _gauge("converter_broker_up", "Whether Redis answers.", float(traffic is not None))
         errors = CounterMetricFamily("converter_scrape_errors", "Reads for this page that failed.", labels=["source"])
-        errors.add_metric(["ledger"], self._ledger.errors)
-        errors.add_metric(["broker"], self._broker.errors)
+        errors.add_metric(["ledger"], sources.ledger.errors + sources.ended.errors)
+        errors.add_metric(["broker"], sources.broker.errors)
         yield errors
         if figures is not None:
-            yield from _of_conversions(figures)
+            yield from _of_conversions(figures, sources.ended.get())
             yield from self._in_doubt(figures)
             yield from self._of_services(figures)
             yield from _of_the_whole(figures)
@@ -93,16 +101,18 @@ class Gauges(Collector):
         yield states
 
 
-def _of_conversions(figures: Figures) -> Iterator[Metric]:
+def _of_conversions(figures: Figures, ended: Mapping[str, int] | None) -> Iterator[Metric]:
     count = GaugeMetricFamily("converter_conversions", "Conversions in the ledger.", labels=["state"])
     oldest = GaugeMetricFamily(
         "converter_conversions_oldest_age_seconds", "For how long the oldest has been in a state.", labels=["state"]
     )
     for state in State:
-        number, age = figures.open.get(state, (0, 0.0))
-        count.add_metric([str(state)], figures.ended.get(state, 0) if state in TERMINAL else number)
         if state not in TERMINAL:
+            number, age = figures.open.get(state, (0, 0.0))
+            count.add_metric([str(state)], number)
             oldest.add_metric([str(state)], age)
+        elif ended is not None:
+            count.add_metric([str(state)], ended.get(state, 0))
     yield from (count, oldest)
 
 

@@ -1,13 +1,10 @@
 """How the ledger stands, for those who watch it: few short statements on indexes, in a transaction that only reads.
 
-What is unfinished is counted each time; it is as much as is under way. What has ended only grows, so it is counted at
-most once a minute.
+What is unfinished is as much as is under way. What has ended only grows, so it is counted apart.
 """
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -21,7 +18,6 @@ from converter.domain.orders import OperationKind
 from converter.ledger.tables import attempts, conditions, conversions, events, health_checks, operations
 from converter.ports import Figures
 
-_ENDED_EVERY = 60.0
 _UNFINISHED = tuple(state for state in State if state not in TERMINAL)
 _UNDER_WAY = tuple(state for state in OPEN_ATTEMPT if state is not AttemptState.SETTLED)
 
@@ -34,19 +30,14 @@ class SqlFigures:
     ) -> None:
         self._reading = reading
         self._now = now
-        self._lock = threading.Lock()
-        self._ended: dict[str, int] = {}
-        self._ended_until = 0.0
 
     def figures(self) -> Figures:
         """Read them now."""
         with self._reading() as connection:
             now = self._now(connection)
-            ended = self._all_ended(connection)
             unfinished, overdue = _unfinished(connection, now)
             return Figures(
                 open=unfinished,
-                ended=ended,
                 overdue=overdue,
                 unknown=_unknown(connection, now),
                 conditions={row.name: row.state for row in connection.execute(_CONDITIONS)},
@@ -54,12 +45,10 @@ class SqlFigures:
                 events=_newest(connection, now),
             )
 
-    def _all_ended(self, connection: Connection) -> dict[str, int]:
-        with self._lock:
-            if time.monotonic() >= self._ended_until:
-                self._ended = {row.state: row.number for row in connection.execute(_ENDED)}
-                self._ended_until = time.monotonic() + _ENDED_EVERY
-            return self._ended
+    def ended(self) -> dict[str, int]:
+        """Ended conversions by state."""
+        with self._reading() as connection:
+            return {row.state: row.number for row in connection.execute(_ENDED)}
 
 
 def _unfinished(connection: Connection, now: datetime) -> tuple[dict[str, tuple[int, float]], float]:

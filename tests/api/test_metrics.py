@@ -31,6 +31,7 @@ from tests.app.conftest import Kept, emptied, kept_ledger
 from tests.app.house import APPROVAL, EXCHANGE, House
 from tests.builders import an_id, seconds
 from tests.fakes import lose_answer
+from tests.scenarios.world import until
 from tests.shared_state.redis_fixture import NOWHERE, client, frozen, own_server, redis_url, server
 
 __all__ = ["client", "own_server", "redis_url", "server"]
@@ -170,6 +171,22 @@ def test_a_read_that_hangs_is_waited_for_briefly_and_never_twice_at_once() -> No
     patient = Source(source.get, (OSError,), within=30)
     assert patient.get() in (7, None)
     assert source.get() == 7
+
+
+def test_what_takes_long_is_shown_as_it_was_while_it_is_read_anew() -> None:
+    let_go, numbers = threading.Event(), iter((1, 2))
+
+    def count() -> int:
+        number = next(numbers)
+        if number == 2:
+            let_go.wait(30)
+        return number
+
+    source = Source(count, (OSError,), kept=0, within=0.02, stale=60)
+    until(lambda: source.get() == 1, 10, "it is read")
+    assert [source.get() for _ in range(3)] == [1, 1, 1]
+    let_go.set()
+    until(lambda: source._known is not None and source._known[1] == 2, 10, "it is read anew")
 
 
 # --- The broker ------------------------------------------------------------------------------------------------------
