@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from converter.alerting import FOLLOWER
 from converter.api.sources import Source, Traffic
 from converter.domain import conditions
 from converter.domain.breaches import PREFIX
@@ -32,8 +33,11 @@ class Sources:
 class Gauges(Collector):
     """Collected at each scrape. What does not answer is left out, and said to be down."""
 
-    def __init__(self, policy: RoutingPolicy, breakers: Breakers, sources: Sources) -> None:
+    def __init__(
+        self, policy: RoutingPolicy, breakers: Breakers, sources: Sources, receivers: Sequence[str] = ()
+    ) -> None:
         self._policy = policy
+        self._receivers = tuple(receivers)
         self._breakers = breakers
         self._sources = sources
 
@@ -52,6 +56,7 @@ class Gauges(Collector):
             yield from self._in_doubt(figures)
             yield from self._of_services(figures)
             yield from _of_the_whole(figures)
+            yield from self._of_messages(figures)
         if traffic is not None:
             yield from _of_queues(traffic)
             yield from self._of_breakers()
@@ -86,6 +91,23 @@ class Gauges(Collector):
             if one in figures.checks:
                 checked.add_metric([one], figures.checks[one])
         yield from (available, isolated, quarantined, checked)
+
+    def _of_messages(self, figures: Figures) -> Iterator[Metric]:
+        """How far behind those are who read the events, and what waits for each receiver that is configured."""
+        lag = GaugeMetricFamily("converter_outbox_lag_events", "Events not read yet.", labels=["follower"])
+        count = GaugeMetricFamily("converter_messages_waiting", "Messages to send.", labels=["receiver"])
+        oldest = GaugeMetricFamily(
+            "converter_messages_oldest_age_seconds", "Age of the oldest message to send.", labels=["receiver"]
+        )
+        for follower in (FOLLOWER, *(f":{one}" for one in self._receivers)):
+            if follower in figures.followers:
+                behind = max(0, figures.events[0] - figures.followers[follower])
+                lag.add_metric([follower.removeprefix(":")], behind)
+        for receiver in self._receivers:
+            number, age = figures.messages.get(receiver, (0, 0.0))
+            count.add_metric([receiver], number)
+            oldest.add_metric([receiver], age)
+        yield from (lag, count, oldest)
 
     def _of_breakers(self) -> Iterator[Metric]:
         """One series for each state a breaker can be in, 1 for the one that it is in."""

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from converter.api.gauges import Gauges, Sources
 from converter.api.sources import Broker, Source
 from converter.bootstrap import Engine
+from converter.delivering import ALERT, WEBHOOK
 from converter.enqueue import PULSE_KEY, QUEUES
 from converter.observability.counting import Counting
 
@@ -29,7 +30,9 @@ def metrics_routes(engine: Engine, counting: Counting) -> APIRouter:
         ended=Source(gauging.ended, away, kept=60.0, stale=600.0),
         broker=Source(broker.look, (RedisError, OSError, ValueError)),  # ValueError: no URL of Redis is configured
     )
-    gauges = Gauges(engine.desk.policy, engine.commons.breakers, sources)
+    settings = engine.settings
+    receivers = [WEBHOOK + one.id for one in settings.webhooks] + [ALERT + one.id for one in settings.alerts.sinks]
+    gauges = Gauges(engine.desk.policy, engine.commons.breakers, sources, receivers)
 
     def scraped(accept: str) -> Response:
         encode, media_type = choose_encoder(accept)

@@ -14,7 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from converter.domain.conversions import OPEN_ATTEMPT, TERMINAL, AttemptState, OperationState, State
+from converter.domain.deliveries import PENDING
 from converter.domain.orders import OperationKind
+from converter.ledger.outgoing_tables import deliveries, followers
 from converter.ledger.tables import attempts, conditions, conversions, events, health_checks, operations
 from converter.ports import Figures
 
@@ -43,6 +45,8 @@ class SqlFigures:
                 conditions={row.name: row.state for row in connection.execute(_CONDITIONS)},
                 checks={row.service_id: _age(row.at, now) for row in connection.execute(_CHECKS)},
                 events=_newest(connection, now),
+                followers={row.follower: row.position for row in connection.execute(_FOLLOWERS)},
+                messages=_waiting(connection, now),
             )
 
     def ended(self) -> dict[str, int]:
@@ -60,6 +64,10 @@ def _unfinished(connection: Connection, now: datetime) -> tuple[dict[str, tuple[
 def _unknown(connection: Connection, now: datetime) -> dict[str, tuple[int, float]]:
     query = _UNKNOWN.where(operations.c.send_before < now)
     return {row.service_id: (row.number, _age(row.since, now)) for row in connection.execute(query)}
+
+
+def _waiting(connection: Connection, now: datetime) -> dict[str, tuple[int, float]]:
+    return {row.receiver: (row.number, _age(row.since, now)) for row in connection.execute(_PENDING)}
 
 
 def _newest(connection: Connection, now: datetime) -> tuple[int, float]:
@@ -101,4 +109,10 @@ _UNKNOWN = (
 )
 _CONDITIONS = sa.select(conditions.c.name, conditions.c.state)
 _CHECKS = sa.select(health_checks.c.service_id, health_checks.c.at)
+_FOLLOWERS = sa.select(followers.c.follower, followers.c.position).where(followers.c.event == "")
+_PENDING = (
+    sa.select(deliveries.c.receiver, _count(), _oldest(deliveries.c.created_at))
+    .where(deliveries.c.state == sa.literal_column(f"'{PENDING}'"))  # as the partial index has it
+    .group_by(deliveries.c.receiver)
+)
 _EVENTS = sa.select(events.c.sequence, events.c.at).order_by(events.c.sequence.desc()).limit(1)

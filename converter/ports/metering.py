@@ -53,6 +53,10 @@ class Figures:
     """The age of each service's latest health check."""
     events: tuple[int, float] = (0, 0.0)
     """The newest event's sequence number and its age."""
+    followers: Mapping[str, int] = field(default_factory=dict)
+    """The sequence number up to which each follower of the engine's own has read."""
+    messages: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    """Messages that wait to be taken, by receiver: how many, and the age of the oldest."""
 
 
 class Gauging(Protocol):
