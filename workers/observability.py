@@ -18,6 +18,7 @@ from typing import Any
 from celery import Task
 from celery.signals import celeryd_init, setup_logging, task_postrun, task_prerun, worker_process_init
 
+from beat_schedule import BEAT_SCHEDULE
 from converter.enqueue import SENT_AT, let_carry
 from converter.observability import folder as folders
 from converter.observability import logs, tracing
@@ -26,11 +27,11 @@ from converter.settings import environment, load_settings
 
 log = logging.getLogger(__name__)
 
-_IDS = {"conversion_id": "conversionId", "service_id": "serviceId"}
+_IDS = {"conversion_id": "conversionId", "service_id": "serviceId", "receiver": "receiver"}
 """Arguments of tasks that are told, and how they are called there."""
 
-_SELDOM = frozenset({"conversions.sweep", "services.check_all", "services.check", "rates.keep", "rates.shadow"})
-"""Tasks that beat sends all the time: their end is told only when they failed, or took long."""
+_SELDOM = frozenset({*(entry["task"] for entry in BEAT_SCHEDULE.values()), "services.check", "events.send"})
+"""Tasks that are sent all the time: their end is told only when they failed, or took long."""
 _LONG = 5.0
 
 
@@ -144,6 +145,7 @@ def _attributes(facts: Mapping[str, str]) -> dict[str, str]:
     """A task that the sweep sends again has no trace to belong to: its conversion's id joins the two."""
     names = {"task": "celery.task_name", "taskId": "messaging.message.id"}
     names |= {"conversionId": "converter.conversion.id", "serviceId": "converter.service.id"}
+    names |= {"receiver": "converter.receiver"}
     return {names[name]: value for name, value in facts.items()}
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from converter.alerting import FOLLOWER
 from converter.api.sources import Source, Traffic
 from converter.domain import conditions
 from converter.domain.breaches import PREFIX
@@ -19,31 +21,42 @@ from converter.operating import Breakers
 from converter.ports import Figures
 
 
+@dataclass(frozen=True)
+class Sources:
+    """Where the figures come from."""
+
+    ledger: Source[Figures]
+    ended: Source[Mapping[str, int]]
+    broker: Source[Traffic]
+
+
 class Gauges(Collector):
     """Collected at each scrape. What does not answer is left out, and said to be down."""
 
     def __init__(
-        self, policy: RoutingPolicy, breakers: Breakers, ledger: Source[Figures], broker: Source[Traffic]
+        self, policy: RoutingPolicy, breakers: Breakers, sources: Sources, receivers: Sequence[str] = ()
     ) -> None:
         self._policy = policy
+        self._receivers = tuple(receivers)
         self._breakers = breakers
-        self._ledger = ledger
-        self._broker = broker
+        self._sources = sources
 
     def collect(self) -> Iterator[Metric]:
         """All gauges."""
-        figures, traffic = self._ledger.get(), self._broker.get()
+        sources = self._sources
+        figures, traffic = sources.ledger.get(), sources.broker.get()
         yield _gauge("converter_ledger_up", "Whether the ledger answers.", float(figures is not None))
         yield _gauge("converter_broker_up", "Whether Redis answers.", float(traffic is not None))
         errors = CounterMetricFamily("converter_scrape_errors", "Reads for this page that failed.", labels=["source"])
-        errors.add_metric(["ledger"], self._ledger.errors)
-        errors.add_metric(["broker"], self._broker.errors)
+        errors.add_metric(["ledger"], sources.ledger.errors + sources.ended.errors)
+        errors.add_metric(["broker"], sources.broker.errors)
         yield errors
         if figures is not None:
-            yield from _of_conversions(figures)
+            yield from _of_conversions(figures, sources.ended.get())
             yield from self._in_doubt(figures)
             yield from self._of_services(figures)
             yield from _of_the_whole(figures)
+            yield from self._of_messages(figures)
         if traffic is not None:
             yield from _of_queues(traffic)
             yield from self._of_breakers()
@@ -79,6 +92,23 @@ class Gauges(Collector):
                 checked.add_metric([one], figures.checks[one])
         yield from (available, isolated, quarantined, checked)
 
+    def _of_messages(self, figures: Figures) -> Iterator[Metric]:
+        """How far behind those are who read the events, and what waits for each receiver that is configured."""
+        lag = GaugeMetricFamily("converter_outbox_lag_events", "Events not read yet.", labels=["follower"])
+        count = GaugeMetricFamily("converter_messages_waiting", "Messages to send.", labels=["receiver"])
+        oldest = GaugeMetricFamily(
+            "converter_messages_oldest_age_seconds", "Age of the oldest message to send.", labels=["receiver"]
+        )
+        for follower in (FOLLOWER, *(f":{one}" for one in self._receivers)):
+            if follower in figures.followers:
+                behind = max(0, figures.events[0] - figures.followers[follower])
+                lag.add_metric([follower.removeprefix(":")], behind)
+        for receiver in self._receivers:
+            number, age = figures.messages.get(receiver, (0, 0.0))
+            count.add_metric([receiver], number)
+            oldest.add_metric([receiver], age)
+        yield from (lag, count, oldest)
+
     def _of_breakers(self) -> Iterator[Metric]:
         """One series for each state a breaker can be in, 1 for the one that it is in."""
         states = GaugeMetricFamily(
@@ -93,16 +123,18 @@ class Gauges(Collector):
         yield states
 
 
-def _of_conversions(figures: Figures) -> Iterator[Metric]:
+def _of_conversions(figures: Figures, ended: Mapping[str, int] | None) -> Iterator[Metric]:
     count = GaugeMetricFamily("converter_conversions", "Conversions in the ledger.", labels=["state"])
     oldest = GaugeMetricFamily(
         "converter_conversions_oldest_age_seconds", "For how long the oldest has been in a state.", labels=["state"]
     )
     for state in State:
-        number, age = figures.open.get(state, (0, 0.0))
-        count.add_metric([str(state)], figures.ended.get(state, 0) if state in TERMINAL else number)
         if state not in TERMINAL:
+            number, age = figures.open.get(state, (0, 0.0))
+            count.add_metric([str(state)], number)
             oldest.add_metric([str(state)], age)
+        elif ended is not None:
+            count.add_metric([str(state)], ended.get(state, 0))
     yield from (count, oldest)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from queue import Empty, Full, Queue
 
 log = logging.getLogger(__name__)
@@ -19,7 +20,7 @@ class Hints:
 
     def __init__(self, send: Callable[[str, str], bool]) -> None:
         self._send = send
-        self._waiting: Queue[tuple[str, str] | None] = Queue(_WAITING)
+        self._waiting: Queue[tuple[Context, str, str] | None] = Queue(_WAITING)
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._ending = False
@@ -31,7 +32,7 @@ class Hints:
                 self._thread = threading.Thread(target=self._run, name="hints", daemon=True)
                 self._thread.start()
         try:
-            self._waiting.put_nowait((task, conversion_id))
+            self._waiting.put_nowait((copy_context(), task, conversion_id))
         except Full:
             return False
         return True
@@ -49,7 +50,9 @@ class Hints:
 
     def _run(self) -> None:
         while (hint := self._waiting.get()) is not None:
-            if not self._send(*hint) and self._drop():
+            context, task, conversion_id = hint
+            # In the context of the request: the task belongs to its trace.
+            if not context.run(self._send, task, conversion_id) and self._drop():
                 return
 
     def _drop(self) -> bool:

@@ -12,9 +12,10 @@ from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from converter.api.gauges import Gauges
+from converter.api.gauges import Gauges, Sources
 from converter.api.sources import Broker, Source
 from converter.bootstrap import Engine
+from converter.delivering import ALERT, WEBHOOK
 from converter.enqueue import PULSE_KEY, QUEUES
 from converter.observability.counting import Counting
 
@@ -23,12 +24,15 @@ def metrics_routes(engine: Engine, counting: Counting) -> APIRouter:
     """The route of the scraper."""
     router, limiter = APIRouter(), CapacityLimiter(1)
     broker = Broker(engine.settings.redis_url, QUEUES, PULSE_KEY)
-    gauges = Gauges(
-        engine.desk.policy,
-        engine.commons.breakers,
-        Source(engine.ledger.gauging().figures, (SQLAlchemyError, OSError)),
-        Source(broker.look, (RedisError, OSError, ValueError)),  # ValueError: no URL of Redis is configured
+    gauging, away = engine.ledger.gauging(), (SQLAlchemyError, OSError)
+    sources = Sources(
+        ledger=Source(gauging.figures, away),
+        ended=Source(gauging.ended, away, kept=60.0, stale=600.0),
+        broker=Source(broker.look, (RedisError, OSError, ValueError)),  # ValueError: no URL of Redis is configured
     )
+    settings = engine.settings
+    receivers = [WEBHOOK + one.id for one in settings.webhooks] + [ALERT + one.id for one in settings.alerts.sinks]
+    gauges = Gauges(engine.desk.policy, engine.commons.breakers, sources, receivers)
 
     def scraped(accept: str) -> Response:
         encode, media_type = choose_encoder(accept)

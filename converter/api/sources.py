@@ -30,7 +30,10 @@ _ANSWER = 0.3
 
 
 class Source(Generic[T]):
-    """Something that is read now and then. Shared by threads. `expected`: errors that mean that it is away."""
+    """Something that is read now and then. Shared by threads. `expected`: errors that mean that it is away.
+
+    What was read is good for `kept` seconds, and up to `stale` seconds while it is read anew.
+    """
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class Source(Generic[T]):
         *,
         kept: float = KEPT,
         within: float = WITHIN,
+        stale: float = 0.0,
     ) -> None:
         self.errors = 0
         """Reads that failed."""
@@ -46,13 +50,14 @@ class Source(Generic[T]):
         self._expected = expected
         self._kept = kept
         self._within = within
+        self._stale = stale
         self._lock = threading.Lock()
         self._flight: threading.Event | None = None
         self._known: tuple[float, T] | None = None
 
     def get(self) -> T | None:
         """What was read last, a moment ago or now; None while it is away."""
-        known = self._fresh()
+        known = self._younger(self._kept)
         if known is not None:
             return known
         with self._lock:
@@ -61,11 +66,11 @@ class Source(Generic[T]):
                 flight = self._flight = threading.Event()
                 threading.Thread(target=self._run, args=(flight,), name="figures", daemon=True).start()
         flight.wait(self._within)
-        return self._fresh()
+        return self._younger(max(self._kept, self._stale))
 
-    def _fresh(self) -> T | None:
+    def _younger(self, seconds: float) -> T | None:
         known = self._known
-        return known[1] if known is not None and time.monotonic() - known[0] <= self._kept else None
+        return known[1] if known is not None and time.monotonic() - known[0] <= seconds else None
 
     def _run(self, flight: threading.Event) -> None:
         try:

@@ -1,13 +1,10 @@
 """How the ledger stands, for those who watch it: few short statements on indexes, in a transaction that only reads.
 
-What is unfinished is counted each time; it is as much as is under way. What has ended only grows, so it is counted at
-most once a minute.
+What is unfinished is as much as is under way. What has ended only grows, so it is counted apart.
 """
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -17,11 +14,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from converter.domain.conversions import OPEN_ATTEMPT, TERMINAL, AttemptState, OperationState, State
+from converter.domain.deliveries import PENDING
 from converter.domain.orders import OperationKind
+from converter.ledger.outgoing_tables import deliveries, followers
 from converter.ledger.tables import attempts, conditions, conversions, events, health_checks, operations
 from converter.ports import Figures
 
-_ENDED_EVERY = 60.0
 _UNFINISHED = tuple(state for state in State if state not in TERMINAL)
 _UNDER_WAY = tuple(state for state in OPEN_ATTEMPT if state is not AttemptState.SETTLED)
 
@@ -34,32 +32,27 @@ class SqlFigures:
     ) -> None:
         self._reading = reading
         self._now = now
-        self._lock = threading.Lock()
-        self._ended: dict[str, int] = {}
-        self._ended_until = 0.0
 
     def figures(self) -> Figures:
         """Read them now."""
         with self._reading() as connection:
             now = self._now(connection)
-            ended = self._all_ended(connection)
             unfinished, overdue = _unfinished(connection, now)
             return Figures(
                 open=unfinished,
-                ended=ended,
                 overdue=overdue,
                 unknown=_unknown(connection, now),
                 conditions={row.name: row.state for row in connection.execute(_CONDITIONS)},
                 checks={row.service_id: _age(row.at, now) for row in connection.execute(_CHECKS)},
                 events=_newest(connection, now),
+                followers={row.follower: row.position for row in connection.execute(_FOLLOWERS)},
+                messages=_waiting(connection, now),
             )
 
-    def _all_ended(self, connection: Connection) -> dict[str, int]:
-        with self._lock:
-            if time.monotonic() >= self._ended_until:
-                self._ended = {row.state: row.number for row in connection.execute(_ENDED)}
-                self._ended_until = time.monotonic() + _ENDED_EVERY
-            return self._ended
+    def ended(self) -> dict[str, int]:
+        """Ended conversions by state."""
+        with self._reading() as connection:
+            return {row.state: row.number for row in connection.execute(_ENDED)}
 
 
 def _unfinished(connection: Connection, now: datetime) -> tuple[dict[str, tuple[int, float]], float]:
@@ -71,6 +64,10 @@ def _unfinished(connection: Connection, now: datetime) -> tuple[dict[str, tuple[
 def _unknown(connection: Connection, now: datetime) -> dict[str, tuple[int, float]]:
     query = _UNKNOWN.where(operations.c.send_before < now)
     return {row.service_id: (row.number, _age(row.since, now)) for row in connection.execute(query)}
+
+
+def _waiting(connection: Connection, now: datetime) -> dict[str, tuple[int, float]]:
+    return {row.receiver: (row.number, _age(row.since, now)) for row in connection.execute(_PENDING)}
 
 
 def _newest(connection: Connection, now: datetime) -> tuple[int, float]:
@@ -112,4 +109,10 @@ _UNKNOWN = (
 )
 _CONDITIONS = sa.select(conditions.c.name, conditions.c.state)
 _CHECKS = sa.select(health_checks.c.service_id, health_checks.c.at)
+_FOLLOWERS = sa.select(followers.c.follower, followers.c.position).where(followers.c.event == "")
+_PENDING = (
+    sa.select(deliveries.c.receiver, _count(), _oldest(deliveries.c.created_at))
+    .where(deliveries.c.state == sa.literal_column(f"'{PENDING}'"))  # as the partial index has it
+    .group_by(deliveries.c.receiver)
+)
 _EVENTS = sa.select(events.c.sequence, events.c.at).order_by(events.c.sequence.desc()).limit(1)

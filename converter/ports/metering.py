@@ -43,8 +43,6 @@ class Figures:
 
     open: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     """Unfinished conversions by state: how many, and the age of the one that has been in it for longest."""
-    ended: Mapping[str, int] = field(default_factory=dict)
-    """Ended conversions by state; a minute old at most."""
     overdue: float = 0.0
     """For how long the conversion that is due for longest has been due; 0 when none is."""
     unknown: Mapping[str, tuple[int, float]] = field(default_factory=dict)
@@ -55,6 +53,10 @@ class Figures:
     """The age of each service's latest health check."""
     events: tuple[int, float] = (0, 0.0)
     """The newest event's sequence number and its age."""
+    followers: Mapping[str, int] = field(default_factory=dict)
+    """The sequence number up to which each follower of the engine's own has read."""
+    messages: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    """Messages that wait to be taken, by receiver: how many, and the age of the oldest."""
 
 
 class Gauging(Protocol):
@@ -62,3 +64,6 @@ class Gauging(Protocol):
 
     def figures(self) -> Figures:
         """Read them now, in a short transaction that bars nobody from writing."""
+
+    def ended(self) -> Mapping[str, int]:
+        """Ended conversions by state. It takes the longer the more have ended, and is not for every scrape."""

@@ -22,15 +22,18 @@ from converter.api.wiring import make_door, make_parts
 from converter.domain import conditions
 from converter.domain.breakers import BreakerState
 from converter.domain.conversions import State
+from converter.domain.deliveries import Message
 from converter.enqueue import PULSE_KEY, TaskSender
 from converter.ledger.repository import SqlLedger, open_ledger
 from converter.local.redis_server import RedisServer
 from converter.security.keys import EnvironmentKeys
 from converter.settings import Service, Settings
+from converter.settings_faces import Webhook
 from tests.app.conftest import Kept, emptied, kept_ledger
 from tests.app.house import APPROVAL, EXCHANGE, House
 from tests.builders import an_id, seconds
 from tests.fakes import lose_answer
+from tests.scenarios.world import until
 from tests.shared_state.redis_fixture import NOWHERE, client, frozen, own_server, redis_url, server
 
 __all__ = ["client", "own_server", "redis_url", "server"]
@@ -53,7 +56,8 @@ def house(kept: Kept) -> House:
 
 
 def asked(ledger: SqlLedger, redis_url: str = "", token: str | None = None, host: str = "127.0.0.1:8080") -> TestClient:
-    settings = Settings(services=SERVICES, redis_url=redis_url)
+    hook = Webhook(id="pool", url="https://pool.example/hook")
+    settings = Settings(services=SERVICES, webhooks=(hook,), redis_url=redis_url)
     keys = EnvironmentKeys({} if token is None else {"CONVERTER_KEY_API_TOKEN": token})
     parts = make_parts(settings, keys, ledger, lambda task, conversion_id: True)
     return TestClient(create_app(parts, make_door(settings, keys, "127.0.0.1")), base_url=f"http://{host}")
@@ -120,6 +124,23 @@ def test_a_service_is_available_unless_something_was_told_of_it(house: House) ->
     assert value(shown, "converter_pairs_held") == 1
 
 
+def test_what_a_receiver_has_not_taken_and_a_follower_not_read_is_shown(house: House) -> None:
+    house.add("coingate", APPROVAL)
+    house.begin(house.receive())
+    told = len(house.events())
+    with house.ledger.begin() as work:
+        work.followers.move(":webhook:pool", 1)
+        work.followers.move(":webhook:gone", 1)
+        messages = [Message("cv_1", work.now() - seconds(90)), Message("cv_1", work.now() - seconds(60))]
+        work.deliveries.add("webhook:pool", messages)
+    house.clock.reach(house.clock.time + seconds(100))
+    shown = scraped(asked(house.ledger))
+    assert value(shown, "converter_outbox_lag_events", follower="webhook:pool") == told - 1
+    assert value(shown, "converter_outbox_lag_events", follower="webhook:gone") is None
+    assert value(shown, "converter_messages_waiting", receiver="webhook:pool") == 2
+    assert value(shown, "converter_messages_oldest_age_seconds", receiver="webhook:pool") == pytest.approx(100, abs=1)
+
+
 def test_what_was_read_a_moment_ago_is_not_read_again(house: House) -> None:
     client = asked(house.ledger)
     scraped(client)
@@ -134,7 +155,7 @@ def test_a_scrape_neither_waits_for_a_writer_nor_holds_one_up(house: House) -> N
     with house.ledger.begin() as work:
         work.conversions.get(an_id())
         assert value(scraped(client), "converter_ledger_up") == 1
-    with house.ledger.gauging()._engine.begin() as reading:
+    with house.ledger.gauging()._reading() as reading:
         reading.exec_driver_sql("SELECT count(*) FROM conversions").scalar()
         house.receive(2)
     assert house.get(an_id(2)).state is State.RECEIVED
@@ -170,6 +191,22 @@ def test_a_read_that_hangs_is_waited_for_briefly_and_never_twice_at_once() -> No
     patient = Source(source.get, (OSError,), within=30)
     assert patient.get() in (7, None)
     assert source.get() == 7
+
+
+def test_what_takes_long_is_shown_as_it_was_while_it_is_read_anew() -> None:
+    let_go, numbers = threading.Event(), iter((1, 2))
+
+    def count() -> int:
+        number = next(numbers)
+        if number == 2:
+            let_go.wait(30)
+        return number
+
+    source = Source(count, (OSError,), kept=0, within=0.02, stale=60)
+    until(lambda: source.get() == 1, 10, "it is read")
+    assert [source.get() for _ in range(3)] == [1, 1, 1]
+    let_go.set()
+    until(lambda: source._known is not None and source._known[1] == 2, 10, "it is read anew")
 
 
 # --- The broker ------------------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from converter.domain.orders import OperationKind
 from converter.ledger.repository import open_ledger
 from converter.security.keys import EnvironmentKeys
 from converter.settings import load_settings
+from converter.settings_faces import Webhook
 from tests.shared_state.redis_fixture import redis_url, server
 
 from .promql import Expression, Wrong, read
@@ -58,7 +59,8 @@ Answer = Mapping[str, list[dict[str, str]]]
 @pytest.fixture(scope="module")
 def answer(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[Answer]:
     """What a system answers in which everything has happened once."""
-    settings = load_settings(home=tmp_path_factory.mktemp("home"), redis_url=redis_url)
+    hook = Webhook(id="pool", url="https://pool.example/hook")
+    settings = load_settings(home=tmp_path_factory.mktemp("home"), redis_url=redis_url, webhooks=(hook,))
     ledger = open_ledger(settings.ledger, migrate=True)
     parts = make_parts(settings, EnvironmentKeys({}), ledger, lambda task, conversion_id: True)
     counting = parts.counting
@@ -73,6 +75,8 @@ def answer(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator
     with ledger.begin() as work:
         for service_id in ("kraken", "binance"):
             work.conditions.enter(f"isolated:{service_id}", "on", normal="off")
+        work.followers.move(":alerts", 0)
+        work.followers.move(":webhook:pool", 0)
     _check(parts.engine)
     with Redis.from_url(redis_url) as client:
         client.set("converter:pulse", 1)
@@ -179,7 +183,7 @@ def test_nothing_in_the_answer_names_an_id_an_address_or_an_amount(answer: Answe
         "route",
         "status",
     }
-    bounded |= {"le", "source", "tier", "operation", "queue", "job", "instance"}
+    bounded |= {"le", "source", "tier", "operation", "queue", "job", "instance", "follower", "receiver"}
     assert {label for shown in answer.values() for labels in shown for label in labels} <= bounded
     assert sum(len(shown) for shown in answer.values()) < 2000
     assert {labels["state"] for labels in answer["converter_conversions"]} == set(State)
