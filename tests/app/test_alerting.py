@@ -109,6 +109,10 @@ def test_flapping_tells_one_beginning_and_one_end_in_each_cool_down(watched: Wat
         watched.told()
         watched.forward(1)
     assert watched.told() == [f"raised {KEY}", f"ended {KEY}"]
+    watched.forward(2)
+    assert len(watched.told()) == 2  # what was planned for the end of the cool-down was taken back
+    watched.down()
+    assert watched.told()[2:] == [f"raised {KEY}"]
 
 
 def test_what_came_again_in_the_cool_down_and_still_fires_is_told_at_its_end(watched: Watched) -> None:

@@ -188,6 +188,16 @@ def test_a_receiver_that_is_gone_is_left_alone_until_it_is_switched_on_again(pos
     assert post.pool.events() == [1, 2]
 
 
+def test_what_a_receiver_that_is_gone_did_not_take_is_not_given_up_however_old(post: Post) -> None:
+    post.tell()
+    post.delivering.plan()
+    post.clock.forward(86_400 * 4)
+    post.pool.answer = lambda _: Receipt(taken=False, error="it answered 410", gone=True, alone=True)
+    post.pass_time(1)
+    with post.ledger.begin() as work:
+        assert work.deliveries.counts(POOL) == {"pending": 1}
+
+
 def test_two_workers_never_send_to_a_receiver_at_once(post: Post) -> None:
     post.tell(CONVERSION_ACCEPTED, 1)
     post.delivering.plan()

@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.engine import Engine
 
+from converter.alerting import FOLLOWER, Alarms, Alerting
 from converter.domain.alerts import Alert, Raised, Watch
 from converter.domain.conversions import State
 from converter.domain.deliveries import DELIVERED, GIVEN_UP, PENDING, WITHDRAWN, Message
@@ -26,6 +27,7 @@ from converter.ledger.repository import SqlLedger
 from converter.pruning import Pruning
 from tests.builders import START, a_request, an_id, seconds
 from tests.fakes import HandClock
+from tests.ledger.conftest import emptied
 
 RECEIVER = "webhook:pool"
 DAYS = timedelta(days=30)
@@ -255,6 +257,22 @@ def test_firing_alerts_come_first_then_the_newest(sql_ledger: SqlLedger) -> None
         assert [one.key for one in work.alerts.page(active=False, limit=2)] == ["on", "new"]
         assert work.alerts.prune(START + seconds(5), 10) == 1
         assert [one.key for one in work.alerts.page(active=False)] == ["on", "new"]
+
+
+def test_alerts_are_changed_by_one_transaction_at_a_time(postgresql_engine: Engine) -> None:
+    ledger = SqlLedger(emptied(postgresql_engine))
+    alerting = Alerting(ledger, Alarms())
+    with ledger.begin() as work:
+        work.alerts.put(an_alert("a"))  # its condition is over
+        work.followers.take(FOLLOWER, 0)
+    with ThreadPoolExecutor(1) as pool:
+        with ledger.begin() as work:
+            work.followers.take(FOLLOWER, 0)
+            pool.submit(alerting.look).result(5)
+            assert [one.key for one in work.alerts.firing()] == ["a"]
+        pool.submit(alerting.look).result(5)
+    with ledger.begin() as work:
+        assert work.alerts.firing() == []
 
 
 # --- What is deleted -------------------------------------------------------------------------------------------------
