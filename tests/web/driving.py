@@ -27,9 +27,11 @@ _WIDER = """() => {
   const scrolls = (one) => one !== document.body
     && (/auto|scroll|hidden/.test(getComputedStyle(one).overflowX) || scrolls(one.parentElement));
   return {
-    by: Math.max(document.documentElement.scrollWidth, innerWidth) - screen.width,
+    by: Math.max(document.documentElement.scrollWidth, innerWidth) - Math.min(screen.width, innerWidth),
+    within: [...document.querySelectorAll("dialog[open], .panel")]
+      .filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.className),
     who: [...document.querySelectorAll("body *")]
-      .filter((one) => one.getBoundingClientRect().right > screen.width + 1 && !scrolls(one))
+      .filter((one) => one.getBoundingClientRect().right > innerWidth + 1 && !scrolls(one))
       .slice(0, 5).map((one) => `${one.tagName} ${one.getAttribute("class")}`),
   };
 }"""
@@ -70,9 +72,9 @@ class Screen:
         return self._complaints + [f"policy: {one}" for one in broken]
 
     def overflow(self) -> dict[str, Any]:
-        """By how many pixels the page is wider than the screen, and which elements are."""
+        """By how many pixels the page is wider than the screen, and which elements are; empty when none is."""
         found: dict[str, Any] = self.page.evaluate(_WIDER)
-        return found
+        return {name: value for name, value in found.items() if value}
 
     def issues(self, *, contrast_only: bool = False) -> list[str]:
         """Serious and critical issues of accessibility."""

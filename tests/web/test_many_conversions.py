@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
-from playwright.sync_api import Browser, Request, expect
+from playwright.sync_api import Browser, Page, Request, expect
 
 from converter.api.app import create_app
 from converter.api.door import Door
@@ -86,13 +86,16 @@ def url(ledger: SqlLedger) -> Iterator[str]:
         yield found
 
 
-def open_with_token(shown: Screen, place: str) -> None:
-    shown.away = True  # the browser itself notes each 401
-    shown.go(place)
-    asked = shown.page.get_by_role("dialog")
+def show_token(page: Page) -> None:
+    asked = page.get_by_role("dialog")
     asked.get_by_label("Token").fill(TOKEN)
     asked.get_by_role("button", name="Open the dashboard").click()
     expect(asked).to_be_hidden()
+
+
+def open_with_token(shown: Screen, place: str) -> None:
+    shown.away = True  # the browser itself notes each 401
+    show_token(shown.go(place))
     expect(shown.page.locator("#line")).to_have_attribute("data-state", "live")
 
 
@@ -121,6 +124,49 @@ def test_without_redis_the_page_says_that_it_does_not_know_how_services_stand(br
         open_with_token(shown, "overview")
         expect(shown.page.locator(".service").first).to_contain_text("Unknown")
         expect(shown.page.locator(".service").first).to_contain_text("Redis did not answer")
+
+
+def test_without_the_stream_the_page_says_so_asks_more_often_and_connects_again(browser: Browser, url: str) -> None:
+    with screen(browser, url) as shown:
+        shown.page.route("**/api/v1/events", lambda route: route.abort())
+        shown.away = True
+        page = shown.go("overview")
+        show_token(page)
+        expect(page.locator("#notice")).to_contain_text("The event stream is cut")
+        expect(page.locator("#notice")).to_contain_text(re.compile(r"again in \d+\ss"))
+        expect(page.locator(".tile").first).to_contain_text("10,000")
+        page.unroute("**/api/v1/events")
+        expect(page.locator("#line")).to_have_attribute("data-state", "live")
+        expect(page.locator("#notice")).to_be_hidden()
+
+
+def test_a_tab_that_nobody_sees_gives_its_line_back_and_goes_on_behind_its_last_event(
+    browser: Browser, url: str, ledger: SqlLedger
+) -> None:
+    with screen(browser, url) as shown:
+        page = shown.page
+        page.clock.install()
+        lines: list[Request] = []
+        ended: list[Request] = []
+        page.on("request", lambda one: lines.append(one) if one.url.endswith("/events") else None)
+        page.on("requestfailed", lambda one: ended.append(one) if one.url.endswith("/events") else None)
+        open_with_token(shown, "alerts")
+        with ledger.begin() as work:
+            work.outbox.add(Event(CONVERSION_WAITING, {"reason": "before", "seconds": 5}))
+        expect(page.locator(".log-panel li").first).to_contain_text("before")
+        turn_away = """(hidden) => {
+            Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }"""
+        page.evaluate(turn_away, True)
+        page.clock.fast_forward(31_000)
+        expect(page.locator("#line")).not_to_have_attribute("data-state", "live")
+        assert len(ended) == 1
+        with ledger.begin() as work:
+            work.outbox.add(Event(CONVERSION_WAITING, {"reason": "meanwhile", "seconds": 5}))
+        page.evaluate(turn_away, False)
+        expect(page.locator(".log-panel li").first).to_contain_text("meanwhile")
+        assert lines[-1].headers["last-event-id"].isdecimal()
 
 
 def test_ten_thousand_conversions_are_a_page_at_a_time(browser: Browser, url: str) -> None:

@@ -19,7 +19,7 @@ export function ask({ title, words, fields = [], confirm, danger = false, again 
   const trouble = h("p", { class: "trouble", role: "alert", hidden: true });
   const body = h("div", { class: "ask-body" });
   const back = h("button", { type: "button", class: "button" }, "Back");
-  const yes = h("button", { type: "submit", class: `button ${danger ? "danger" : "primary"}` }, confirm);
+  const yes = h("button", { type: "submit" });
   const form = h("form", { novalidate: true }, body, trouble, h("div", { class: "ask-buttons" }, back, yes));
   dialog.append(h("h2", { id: `${id}-title` }, title), form);
   let asked = false;
@@ -29,6 +29,7 @@ export function ask({ title, words, fields = [], confirm, danger = false, again 
     const paragraphs = [words].flat().map((text) => h("p", {}, text));
     body.replaceChildren(h("div", { id: `${id}-words` }, paragraphs), ...fields.map((one) => row(id, one, inputs.get(one.name))));
     yes.textContent = again ? "Continue" : confirm;
+    yes.className = `button ${danger && !again ? "danger" : "primary"}`;
     back.textContent = "Cancel";
   };
   const second = (values) => {
@@ -36,6 +37,7 @@ export function ask({ title, words, fields = [], confirm, danger = false, again 
     const text = h("p", { class: "again", id: `${id}-words`, tabindex: -1 }, icon("warn", 18), h("span", {}, again(values)));
     body.replaceChildren(text);
     yes.textContent = confirm;
+    yes.className = `button ${danger ? "danger" : "primary"}`;
     back.textContent = "Back";
     text.focus();
   };

@@ -137,7 +137,7 @@ function verdict(quote) {
   if (quote.code === null) return badge({ text: "not judged yet", tone: "quiet", shape: "busy" });
   if (quote.code !== "accepted") return badge({ text: `excluded: ${quote.code.replaceAll("_", " ")}`, tone: quote.code === "held" ? "warn" : "bad", shape: "bad" });
   if (!quote.inBand) return badge({ text: "outside the band", tone: "quiet", shape: "off" });
-  const rank = quote.rank === null ? "" : `, ${quote.rank + 1}. in order`;
+  const rank = quote.rank === null ? "" : `, rank ${quote.rank + 1}`;
   return badge({ text: `in the band${rank}`, tone: "good", shape: "good" });
 }
 

@@ -98,7 +98,7 @@ function showLine() {
   const bad = error !== null || late;
   const shownState = bad ? "stale" : line.state;
   $("line").dataset.state = shownState;
-  put($("line-text"), { live: "Live", connecting: "Connecting", cut: "Stream cut", stale: "Stale" }[shownState]);
+  put($("line-text"), { live: "Live", connecting: "Connecting", cut: "Stream cut", resting: "Resting", stale: "Stale" }[shownState]);
   put($("age"), age === null ? "" : age < 2000 ? "up to date" : `data ${span(age)} old`);
   put($("utc"), `${clock(now())} UTC`);
   $("utc").dateTime = new Date(now()).toISOString();

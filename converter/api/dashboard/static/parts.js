@@ -11,6 +11,13 @@ export function conversionLink(id, { whole = false } = {}) {
   return h("a", { class: "mono id", href: changed({ show: id }), title: id, data: { focus: id } }, text);
 }
 
+/** A text that may name a conversion: the id in it becomes a link. */
+export function linked(text, id) {
+  if (!id || !text.includes(id)) return [text];
+  const [before, ...after] = text.split(id);
+  return [before, conversionLink(id), after.join(id)];
+}
+
 /** A long text of which all is shown, that can be copied. */
 export function copyable(text, label) {
   if (!text) return h("span", { class: "none" }, "\u2013");

@@ -5,6 +5,7 @@ import { open, query } from "./api.js";
 
 const SILENT = 40_000; // a comment comes every 15 s at most: nothing for so long means that the line is dead
 const GAP = "stream:gap"; // the server does not keep any more what came after our last event
+const HIDDEN = 30_000; // a browser has six lines to a server: a tab that nobody sees gives its own back
 const PAUSES = [1000, 2000, 4000, 8000, 15_000, 30_000];
 
 /** Splits a text stream into server-sent events: `push(text)` returns those that are complete. */
@@ -43,19 +44,32 @@ export class Parser {
   }
 }
 
-/** Follows the stream for as long as the page is open. `onState({state, retryAt, reason})`: connecting, live, cut. */
+/** Follows the stream for as long as the page is open. `onState({state, retryAt, reason})`: connecting, live, cut, resting. */
 export class Stream {
   constructor({ onEvents, onState, onGap }) {
-    Object.assign(this, { onEvents, onState, onGap, last: null, failures: 0, timer: null, stop: null });
+    Object.assign(this, { onEvents, onState, onGap, last: null, failures: 0, timer: null, stop: null, resting: false });
     addEventListener("online", () => this.now());
-    document.addEventListener("visibilitychange", () => document.hidden || this.now());
+    let hidden = null;
+    document.addEventListener("visibilitychange", () => {
+      clearTimeout(hidden);
+      if (document.hidden) hidden = setTimeout(() => this.rest(), HIDDEN);
+      else this.now();
+    });
   }
 
   /** Connect now, if it is not connected or connecting. */
   now() {
+    this.resting = false;
     if (this.stop) return;
     clearTimeout(this.timer);
     this.follow();
+  }
+
+  /** Give the line back until `now`. */
+  rest() {
+    this.resting = true;
+    clearTimeout(this.timer);
+    this.stop?.abort();
   }
 
   async follow() {
@@ -68,6 +82,10 @@ export class Stream {
       reason = this.stop.signal.aborted ? "nothing came for 40 s" : error.name === "TypeError" ? "the line was cut" : error.message;
     }
     this.stop = null;
+    if (this.resting) {
+      this.onState({ state: "resting" });
+      return;
+    }
     const pause = PAUSES[Math.min(this.failures, PAUSES.length - 1)] * (0.8 + Math.random() * 0.4);
     this.failures += 1;
     this.onState({ state: "cut", retryAt: Date.now() + pause, reason });

@@ -3,7 +3,7 @@
 import { get, query } from "../api.js";
 import { Keyed, fill, h } from "../dom.js";
 import { clock, count, day, exact, now, span, when } from "../format.js";
-import { conversionLink, empty, failed, loading } from "../parts.js";
+import { conversionLink, empty, failed, linked, loading } from "../parts.js";
 import { Resource } from "../resources.js";
 import { changed, go } from "../router.js";
 import { SEVERITY, badge, eventText, eventTone, icon, known } from "../words.js";
@@ -61,8 +61,8 @@ function alert(one) {
     "li",
     { class: `alert ${one.firing ? severity.tone : "quiet"}`, data: { key: `${one.key} ${one.firstAt}` } },
     badge(one.firing ? severity : { ...severity, tone: "quiet" }),
-    h("div", { class: "alert-text" }, h("strong", {}, one.text), h("div", { class: "muted" }, h("span", { class: "mono" }, one.name), one.serviceId ? ` at ${one.serviceId}` : "", one.conversionId ? [" ", conversionLink(one.conversionId)] : null)),
-    h("div", { class: "alert-when" }, one.firing ? ["since ", when(one.firstAt)] : ["ended ", when(one.resolvedAt)], h("div", { class: "muted" }, one.count > 1 ? `told ${count(one.count)} times` : "", lasted === null ? "" : `${one.count > 1 ? ", " : ""}lasted ${span(lasted)}`)),
+    h("div", { class: "alert-text" }, h("strong", {}, linked(one.text, one.conversionId)), h("div", { class: "muted" }, h("span", { class: "mono" }, one.name), one.serviceId ? ` at ${one.serviceId}` : "", one.conversionId && !one.text.includes(one.conversionId) ? [" ", conversionLink(one.conversionId)] : null)),
+    h("div", { class: "alert-when" }, one.firing ? ["began ", when(one.firstAt)] : ["ended ", when(one.resolvedAt)], h("div", { class: "muted" }, one.count > 1 ? `told ${count(one.count)} times` : "", lasted === null ? "" : `${one.count > 1 ? ", " : ""}lasted ${span(lasted)}`)),
   );
 }
 

@@ -166,7 +166,7 @@ function conversionRow(one) {
     cell(null, "c-id", conversionLink(one.id)),
     cell(null, "c-what", h("span", { class: "what" }, amount(one.amount, asset(one.fromCoin, one.fromNetwork)), h("span", { class: "to" }, icon("right", 12), hidden(" to ")), h("span", { class: "coin" }, asset(one.toCoin, one.toNetwork)))),
     cell(null, "c-way", way(one)),
-    cell("Delivered", "c-net num", one.delivered ? amount(one.delivered, one.toCoin) : one.promised ? h("span", { class: "promised", title: "promised" }, amount(one.promised, one.toCoin), hidden(" promised")) : h("span", { class: "none" }, "\u2013")),
+    cell("Delivered", "c-net num", one.delivered ? amount(one.delivered, one.toCoin) : one.promised ? h("span", { class: "promised" }, h("span", { class: "said" }, "promised "), amount(one.promised, one.toCoin)) : h("span", { class: "none" }, "\u2013")),
     cell(null, "c-state", badge(known(CONVERSION, one.state), one.reason)),
   );
 }

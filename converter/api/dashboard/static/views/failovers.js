@@ -119,7 +119,8 @@ function drawStrip(section, all) {
   const left = width < 480 ? 8 : LEFT;
   const lanes = [...new Set(all.map((one) => one.from))].sort();
   const to = now();
-  const from = Math.min(Date.parse(all.at(-1).at) - 60_000, to - 15 * 60_000);
+  const oldest = Date.parse(all.at(-1).at);
+  const from = Math.min(oldest - (to - oldest) * 0.03, to - 120_000);
   const top = width < 480 ? 16 : 4;
   const lane = LANE + (width < 480 ? 12 : 0);
   const height = top + lanes.length * lane + 24;

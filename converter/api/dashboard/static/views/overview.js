@@ -4,7 +4,7 @@ import { ACTIONS } from "../actions.js";
 import { sparkline } from "../charts.js";
 import { Keyed, acting, fill, h, hidden, s } from "../dom.js";
 import { DASH, count, countdown, now, percent, rounded, when } from "../format.js";
-import { cell, conversionLink, failed, loading, row, table } from "../parts.js";
+import { cell, failed, linked, loading, row, table } from "../parts.js";
 import { Resource } from "../resources.js";
 import { link } from "../router.js";
 import { BREAKER, CONVERSION, SERVICE, SEVERITY, TIERS, badge, icon, known } from "../words.js";
@@ -127,7 +127,7 @@ function drawAttention(section, { alerts, review, held, emergency }) {
     ...held.map((one) => item("warn", "wait", h("strong", {}, `${pairName(one)} is held`), "Its rate is not trusted; its conversions wait.", act("confirmRate", "Confirm the rate\u2026", { pair: pairName(one) }))),
     ...alerts.slice(0, 5).map((one) => {
       const { tone, shape } = known(SEVERITY, one.severity);
-      return item(tone, shape, h("strong", {}, one.text), [when(one.firstAt), one.conversionId ? [" ", conversionLink(one.conversionId)] : null], h("a", { class: "button small", href: link("alerts") }, "Alerts"));
+      return item(tone, shape, h("strong", {}, linked(one.text, one.conversionId)), when(one.firstAt), h("a", { class: "button small", href: link("alerts") }, "Alerts"));
     }),
     alerts.length > 5 ? h("li", { class: "notable" }, h("a", { href: link("alerts") }, `${count(alerts.length - 5)} more alerts`)) : null,
   ].filter(Boolean);
