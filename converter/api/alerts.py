@@ -8,6 +8,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
+from converter.api import event_shapes as shapes
 from converter.domain.alerts import Alert
 from converter.facts import alert_facts
 from converter.ports import Ledger
@@ -17,10 +18,10 @@ _AT_ONCE = 2
 
 def alert_routes(ledger: Ledger) -> APIRouter:
     """The routes of alerts."""
-    router = APIRouter(prefix="/api/v1/alerts")
+    router = APIRouter(prefix="/api/v1/alerts", tags=["alerts"])
     limiter = CapacityLimiter(_AT_ONCE)
 
-    @router.get("")
+    @router.get("", operation_id="listAlerts", response_model=shapes.Alerts)
     async def listed(active: Annotated[bool, Query(description="Only those that are firing.")] = False) -> JSONResponse:
         """List alerts, firing first, up to 200."""
 

@@ -23,6 +23,8 @@ _TAGS = {
     "rates": "Offers over time, and an operator's word on a held pair.",
     "failovers": "What changed service, and why.",
     "review": "What waits for a person.",
+    "events": "What happens, as a stream, and what happened.",
+    "alerts": "What an operator should know.",
     "health": "For whoever watches this process.",
 }
 _ABOUT = (

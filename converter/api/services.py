@@ -23,6 +23,7 @@ REDIS_AWAY = 5
 class Emergency(forms.Body):
     """Whether the emergency tier may be used whatever the others do."""
 
+    model_config = shapes.shown({"on": True})
     on: StrictBool
 
 

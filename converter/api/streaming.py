@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.types import Receive, Scope, Send
 
+from converter.api import event_shapes as shapes
 from converter.api.hub import Client, Hub, frame_of
 from converter.api.problems import Problem
 from converter.domain.errors import InvalidRequest
@@ -49,7 +50,7 @@ T = TypeVar("T")
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Server-sent events: `id` is the event's number, `event` its name, `data` the event as JSON.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": {"type": "string", "examples": [shapes.STREAMED]}}},
     }
 }
 
@@ -87,7 +88,7 @@ class EventStream(StreamingResponse):
 
 def streaming_routes(ledger: Ledger, hub: Hub) -> APIRouter:
     """The routes of events."""
-    router = APIRouter(prefix="/api/v1/events")
+    router = APIRouter(prefix="/api/v1/events", tags=["events"])
     limiter = CapacityLimiter(_AT_ONCE)
 
     async def read(question: Callable[[], T]) -> T:
@@ -95,7 +96,7 @@ def streaming_routes(ledger: Ledger, hub: Hub) -> APIRouter:
 
     reader = _Reader(ledger, hub, read)
 
-    @router.get("", response_class=EventStream, responses=_STREAM)
+    @router.get("", status_code=200, operation_id="streamEvents", response_class=EventStream, responses=_STREAM)
     async def events(
         names: Names = [],  # noqa: B006  a list for FastAPI, never changed
         conversion_id: Conversion = None,
@@ -110,7 +111,7 @@ def streaming_routes(ledger: Ledger, hub: Hub) -> APIRouter:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return EventStream(reader.frames(only, start), headers)
 
-    @router.get("/history")
+    @router.get("/history", operation_id="listEvents", response_model=shapes.EventPage)
     async def history(
         names: Names = [],  # noqa: B006
         conversion_id: Conversion = None,
