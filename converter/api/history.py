@@ -35,6 +35,9 @@ class Confirmed(forms.Body):
     rate: Rate | None = None
 
 
+_RATE: Any = Body(openapi_examples={"a rate": {"value": {"rate": "0.0607"}}})
+
+
 def rates_routes(ledger: ViewedLedger, overview: Overview, operating: Operating) -> APIRouter:
     """The routes of rates."""
     router = APIRouter(tags=["rates"])
@@ -51,7 +54,7 @@ def rates_routes(ledger: ViewedLedger, overview: Overview, operating: Operating)
         return await answering.shared((pair, minutes, limit), asked)
 
     @router.post("/rates/{pair}/confirm", operation_id="confirmRate", response_model=shapes.Pair)
-    async def confirm(pair: Pair, given: Annotated[Confirmed | None, Body()] = None) -> Response:
+    async def confirm(pair: Pair, given: Annotated[Confirmed | None, _RATE] = None) -> Response:
         """Confirm where the market of a pair is: ends its hold."""
         return await answering.now(partial(_confirmed, pair, given))
 

@@ -12,6 +12,7 @@ from converter.api import forms
 from converter.api import operator_shapes as shapes
 from converter.api.answering import Answering
 from converter.api.problems import Problem
+from converter.api.shapes import shown
 from converter.operating import Operating
 from converter.overview import Overview
 from converter.settings import SERVICES
@@ -23,7 +24,7 @@ REDIS_AWAY = 5
 class Emergency(forms.Body):
     """Whether the emergency tier may be used whatever the others do."""
 
-    model_config = shapes.shown({"on": True})
+    model_config = shown({"on": True})
     on: StrictBool
 
 
