@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from threading import BoundedSemaphore
 
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
@@ -15,6 +16,8 @@ log = logging.getLogger(__name__)
 _WORTHLESS_AFTER = 5.0
 _BATCHES = 10
 """Of events that are read at a time: what is left is read by the next tick."""
+_sending = BoundedSemaphore(4)
+"""Receivers that hang hold a thread each: most threads of a worker are kept for conversions and the sweep."""
 
 
 @app.task(name="events.deliver")
@@ -36,8 +39,13 @@ def deliver() -> None:
 
 @app.task(name="events.send")
 def send(receiver: str) -> None:
-    """Send what is due to one receiver, for some seconds at most."""
-    runtime().engine.delivering.send(receiver)
+    """Send what is due to one receiver, for some seconds at most. Where enough of them are sent to, the next tick asks."""
+    if not _sending.acquire(blocking=False):
+        return
+    try:
+        runtime().engine.delivering.send(receiver)
+    finally:
+        _sending.release()
 
 
 @app.task(name="events.prune")
