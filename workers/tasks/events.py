@@ -39,7 +39,7 @@ def deliver() -> None:
 
 @app.task(name="events.send")
 def send(receiver: str) -> None:
-    """Send what is due to one receiver, for some seconds at most. Where enough of them are sent to, the next tick asks."""
+    """Send what is due to one receiver, for some seconds at most; where enough are sent to, the next tick asks."""
     if not _sending.acquire(blocking=False):
         return
     try:
