@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from converter.domain.events import EVERYTHING, Event, Only
-from converter.ports import Ledger
+from converter.ports import ViewedLedger
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Follower:
     An error in `take` lets the same events come again.
     """
 
-    def __init__(self, ledger: Ledger, take: Callable[[Sequence[Event]], None], pause: float = _PAUSE) -> None:
+    def __init__(self, ledger: ViewedLedger, take: Callable[[Sequence[Event]], None], pause: float = _PAUSE) -> None:
         self.position = 0
         """Up to here every event was handed over."""
         self._ledger = ledger
@@ -47,7 +47,7 @@ class Follower:
 
     def start(self) -> int:
         """Begin with what is written from now on; returns the position."""
-        with self._ledger.begin() as work:
+        with self._ledger.view() as work:
             self.position = work.outbox.last()
         self._thread = threading.Thread(target=self._run, name="converter-events", daemon=True)
         self._thread.start()
@@ -63,7 +63,7 @@ class Follower:
         pause = self._pause
         while not self._stopping.wait(pause):
             try:
-                with self._ledger.begin() as work:
+                with self._ledger.view() as work:
                     events = work.outbox.after(self.position, BATCH)
                 self._take(events)
             except Exception:
@@ -84,11 +84,13 @@ class Page:
     last: int
 
 
-def read_on(ledger: Ledger, after: int, only: Only = EVERYTHING, limit: int = BATCH, until: int | None = None) -> Page:
+def read_on(
+    ledger: ViewedLedger, after: int, only: Only = EVERYTHING, limit: int = BATCH, until: int | None = None
+) -> Page:
     """The next events behind a number, up to the newest one or `until`."""
     found: list[Event] = []
     while True:
-        with ledger.begin() as work:
+        with ledger.view() as work:
             newest = work.outbox.last() if until is None else until
             end = min(newest, after + _WINDOW) if _is_sparse(only) else newest
             found += work.outbox.between(after, end, only, limit - len(found))
@@ -99,15 +101,15 @@ def read_on(ledger: Ledger, after: int, only: Only = EVERYTHING, limit: int = BA
         after = end
 
 
-def read_back(ledger: Ledger, before: int | None, only: Only = EVERYTHING, limit: int = BATCH) -> Page:
+def read_back(ledger: ViewedLedger, before: int | None, only: Only = EVERYTHING, limit: int = BATCH) -> Page:
     """The newest events, or the newest below a number. `last`: what follows is behind it."""
     found: list[Event] = []
-    with ledger.begin() as work:
+    with ledger.view() as work:
         newest = work.outbox.last() if before is None else before - 1
     end = newest
     while end > 0 and len(found) < limit:
         start = max(0, end - _WINDOW) if _is_sparse(only) else 0
-        with ledger.begin() as work:
+        with ledger.view() as work:
             found = work.outbox.between(start, end, only, limit - len(found), newest=True) + found
         end = start
     return Page(tuple(found), max(0, newest))
@@ -121,9 +123,9 @@ class Extent:
     last: int
 
 
-def extent(ledger: Ledger) -> Extent:
+def extent(ledger: ViewedLedger) -> Extent:
     """From where to where events are kept."""
-    with ledger.begin() as work:
+    with ledger.view() as work:
         return Extent(work.followers.get(PRUNED) or 0, work.outbox.last())
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from converter.domain.errors import InvalidRequest
 from converter.domain.events import Event, Only
 from converter.following import PRUNED, Follower, read_on
-from converter.ports import Ledger
+from converter.ports import ViewedLedger
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class _Hearing:
 class Listener:
     """Follows the outbox on one thread, started with the first handler. `follower`: the name of who listens."""
 
-    def __init__(self, ledger: Ledger, follower: str | None = None) -> None:
+    def __init__(self, ledger: ViewedLedger, follower: str | None = None) -> None:
         if follower is not None and not _NAME.fullmatch(follower):
             raise InvalidRequest("follower", f"{follower[:60]!r} is no name", "a-z first, then a-z, 0-9, _ or -, to 40")
         self._ledger = ledger

@@ -15,18 +15,18 @@ from converter.domain.conversions import State
 from converter.domain.deadlines import percentile
 from converter.domain.health import Check
 from converter.domain.policy import RoutingPolicy, ServicePolicy
-from converter.ports import Ledger, Work
+from converter.ports import ViewedLedger, Work
 
 _SAMPLE = 1000
 """Newest offers over which percentiles are taken."""
 
 
-def status(ledger: Ledger, policy: RoutingPolicy) -> dict[str, Any]:
+def status(ledger: ViewedLedger, policy: RoutingPolicy) -> dict[str, Any]:
     """The specification's status: `services`, `healthyServices`, `totalConversions`, `failovers`, `loadBalancing`.
 
     Beside them `serviceUsage` (executions per service), `averageResponseTime` in ms and `states` (their counts).
     """
-    with ledger.begin() as work:
+    with ledger.view() as work:
         counts = work.statistics()
         services = service_counts(work, policy, counts)
     states = counts["states"]

@@ -22,7 +22,7 @@ from converter.api.problems import Problem
 from converter.depositing import report_deposit
 from converter.desk import Next
 from converter.domain.errors import InvalidRequest
-from converter.ports import Ledger
+from converter.ports import ViewedLedger
 from converter.reviewing import Reviewing, Word
 
 AT_ONCE = 3
@@ -83,7 +83,7 @@ _WORDS = _examples(
 _PAID = _examples(deposit={"txid": "4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b"})
 
 
-def action_routes(ledger: Ledger, reviewing: Reviewing, send: Send) -> APIRouter:
+def action_routes(ledger: ViewedLedger, reviewing: Reviewing, send: Send) -> APIRouter:
     """The routes that change a conversion. Each answers with the conversion as it is then."""
     router = APIRouter(prefix=PLACE + "/{conversion_id}", tags=["actions"])
     hands, lane = _Hands(ledger, reviewing, send), Lane(AT_ONCE)
@@ -118,7 +118,7 @@ def action_routes(ledger: Ledger, reviewing: Reviewing, send: Send) -> APIRouter
 class _Hands:
     """What the routes do, on their threads. Raises Problem (409) where the conversion is not one that it fits."""
 
-    def __init__(self, ledger: Ledger, reviewing: Reviewing, send: Send) -> None:
+    def __init__(self, ledger: ViewedLedger, reviewing: Reviewing, send: Send) -> None:
         self._ledger = ledger
         self._reviewing = reviewing
         self._send = send

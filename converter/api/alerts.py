@@ -11,12 +11,12 @@ from fastapi.responses import JSONResponse
 from converter.api import event_shapes as shapes
 from converter.domain.alerts import Alert
 from converter.facts import alert_facts
-from converter.ports import Ledger
+from converter.ports import ViewedLedger
 
 _AT_ONCE = 2
 
 
-def alert_routes(ledger: Ledger) -> APIRouter:
+def alert_routes(ledger: ViewedLedger) -> APIRouter:
     """The routes of alerts."""
     router = APIRouter(prefix="/api/v1/alerts", tags=["alerts"])
     limiter = CapacityLimiter(_AT_ONCE)
@@ -26,7 +26,7 @@ def alert_routes(ledger: Ledger) -> APIRouter:
         """List alerts, firing first, up to 200."""
 
         def read() -> list[Alert]:
-            with ledger.begin() as work:
+            with ledger.view() as work:
                 return work.alerts.page(active=active)
 
         found = await to_thread.run_sync(read, limiter=limiter)

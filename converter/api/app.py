@@ -30,7 +30,7 @@ from converter.domain.policy import RoutingPolicy
 from converter.hearing import Hearing
 from converter.observability.counting import Counting
 from converter.operating import Operating
-from converter.ports import Ledger
+from converter.ports import ViewedLedger
 from converter.reviewing import Reviewing
 from converter.settings import Settings
 from converter.surveying import Surveying
@@ -57,7 +57,7 @@ class Parts:
     counting: Counting
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> ViewedLedger:
         """The ledger."""
         return self.engine.ledger
 

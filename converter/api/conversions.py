@@ -18,7 +18,7 @@ from converter.api.lanes import Lane
 from converter.api.problems import Problem
 from converter.domain.conversions import Sought, State
 from converter.facts import conversion_facts
-from converter.ports import Ledger
+from converter.ports import ViewedLedger
 
 PLACE = "/api/v1/conversions"
 WRITING, READING = 4, 4
@@ -69,7 +69,7 @@ _REPLAY: Any = {
 _LOCATION: Any = {"headers": {"Location": {"schema": {"type": "string"}, "required": True}}}
 
 
-def conversion_routes(ledger: Ledger, accepting: Accepting, max_queued: int) -> APIRouter:
+def conversion_routes(ledger: ViewedLedger, accepting: Accepting, max_queued: int) -> APIRouter:
     """The routes of conversions, but those that change one."""
     router = APIRouter(prefix=PLACE, tags=["conversions"])
     taking = Taking(accepting, Backlog(ledger, max_queued))
@@ -126,9 +126,9 @@ class Taking:
         return accepted
 
 
-def read_conversion(ledger: Ledger, conversion_id: str) -> dict[str, Any]:
+def read_conversion(ledger: ViewedLedger, conversion_id: str) -> dict[str, Any]:
     """The facts of one. Raises ConversionNotFound."""
-    with ledger.begin() as work:
+    with ledger.view() as work:
         return conversion_facts(work.conversions.get(conversion_id))
 
 
@@ -140,7 +140,7 @@ def _answer(accepted: Accepted) -> Response:
     return JSONResponse(facts, 200, {**place, REPLAYED: "true"})
 
 
-def _page(ledger: Ledger, search: Search) -> dict[str, Any]:
+def _page(ledger: ViewedLedger, search: Search) -> dict[str, Any]:
     sought = Sought(
         service_id=search.service or "",
         from_coin=search.from_coin or "",
@@ -148,7 +148,7 @@ def _page(ledger: Ledger, search: Search) -> dict[str, Any]:
         address=search.address or "",
         id_prefix=search.id or "",
     )
-    with ledger.begin() as work:
+    with ledger.view() as work:
         found = work.conversions.page(states=search.state, limit=search.limit + 1, before=search.cursor, sought=sought)
     page = found[: search.limit]
     following = page[-1].id if len(found) > search.limit else None

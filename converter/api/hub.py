@@ -19,7 +19,7 @@ from anyio import to_thread
 from converter.domain.events import Event, Only
 from converter.facts import event_facts
 from converter.following import Follower
-from converter.ports import Ledger
+from converter.ports import ViewedLedger
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Client:
 class Hub:
     """Hands events to the clients of this process. The follower starts with the first and goes on until `close`."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: ViewedLedger) -> None:
         self.position = 0
         """Up to here every event was handed out."""
         self.closing = False

@@ -15,13 +15,13 @@ from converter.api.lanes import Lane
 from converter.domain.policy import RoutingPolicy
 from converter.explaining import explain
 from converter.monitoring import status
-from converter.ports import Ledger
+from converter.ports import ViewedLedger
 
 _AT_ONCE = 2
 """Questions that read the ledger at the same time: many of them wait here, and not in front of the workers' writes."""
 
 
-def reading_routes(ledger: Ledger, policy: RoutingPolicy) -> APIRouter:
+def reading_routes(ledger: ViewedLedger, policy: RoutingPolicy) -> APIRouter:
     """The routes that only read."""
     router = APIRouter(prefix="/api/v1")
     lane = Lane(_AT_ONCE)

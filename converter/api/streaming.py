@@ -27,7 +27,7 @@ from converter.domain.errors import InvalidRequest
 from converter.domain.events import ALL_EVENTS, Only
 from converter.facts import event_facts
 from converter.following import Extent, Page, extent, read_back, read_on
-from converter.ports import Ledger
+from converter.ports import ViewedLedger
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class EventStream(StreamingResponse):
             await self._source.aclose()
 
 
-def streaming_routes(ledger: Ledger, hub: Hub) -> APIRouter:
+def streaming_routes(ledger: ViewedLedger, hub: Hub) -> APIRouter:
     """The routes of events."""
     router = APIRouter(prefix="/api/v1/events", tags=["events"])
     limiter = CapacityLimiter(_AT_ONCE)
@@ -128,7 +128,7 @@ def streaming_routes(ledger: Ledger, hub: Hub) -> APIRouter:
     return router
 
 
-def _history(ledger: Ledger, only: Only, place: tuple[int | None, int | None], limit: int) -> dict[str, Any]:
+def _history(ledger: ViewedLedger, only: Only, place: tuple[int | None, int | None], limit: int) -> dict[str, Any]:
     after, before = place
     page = read_back(ledger, before, only, limit) if after is None else read_on(ledger, after, only, limit)
     return {"events": [event_facts(one) for one in page.events], "last": page.last}
@@ -137,7 +137,7 @@ def _history(ledger: Ledger, only: Only, place: tuple[int | None, int | None], l
 class _Reader:
     """Writes the stream of a client: first what it missed, from the ledger, then what the hub hands out."""
 
-    def __init__(self, ledger: Ledger, hub: Hub, read: Callable[[Callable[[], Any]], Any]) -> None:
+    def __init__(self, ledger: ViewedLedger, hub: Hub, read: Callable[[Callable[[], Any]], Any]) -> None:
         self._ledger = ledger
         self._hub = hub
         self._read = read

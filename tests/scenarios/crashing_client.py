@@ -15,11 +15,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from converter import MultiServiceConverter
+from converter import MultiServiceConverter, listening
 from converter.domain.events import CONVERSION_COMPLETED
 from converter.enqueue import TaskSender
 from converter.ledger.conversions import SqlConversions
-from converter.listening import Listener
 
 LONGEST = 20.0
 
@@ -42,16 +41,16 @@ def before(owner: type, name: str, point: str) -> None:
 
 
 def after_being_told(point: str) -> None:
-    """The handlers ran; that this event was read is noted nowhere yet but in this process."""
-    original: Callable[..., None] = Listener._tell
+    """The handlers ran; that this event was heard is noted nowhere yet but in this process."""
+    original: Callable[..., None] = listening._tell
 
     @wraps(original)
-    def tell(self: Listener, event: Any) -> None:
-        original(self, event)
+    def tell(hearing: Any, event: Any) -> None:
+        original(hearing, event)
         if event.name == CONVERSION_COMPLETED:
             die(point)
 
-    Listener._tell = tell  # type: ignore[method-assign]
+    listening._tell = tell
 
 
 def convert(key: str, address: str) -> None:
@@ -67,7 +66,7 @@ def follow() -> None:
         say(payload["conversionId"])
         heard.put(payload["conversionId"])
 
-    with MultiServiceConverter() as converter:
+    with MultiServiceConverter(follower="backend") as converter:
         converter.on(CONVERSION_COMPLETED, tell)
         say("following")
         last = sys.stdin.readline().strip()

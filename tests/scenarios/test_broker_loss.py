@@ -55,6 +55,7 @@ def test_redis_stopped_for_ten_seconds_loses_and_doubles_none(world: World) -> N
 
 
 @pytest.mark.timeout(200)
+@pytest.mark.chaos
 def test_a_redis_that_is_killed_is_started_again_and_the_conversions_go_on(world: World) -> None:
     world.convert(6)
     until(lambda: some_are_under_way(world), 20, "conversions under way")
