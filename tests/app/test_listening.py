@@ -38,6 +38,8 @@ class OnceAway:
         with self._ledger.begin() as work:
             yield work
 
+    view = begin
+
     def now(self) -> datetime:
         return self._ledger.now()
 
@@ -151,6 +153,8 @@ def test_a_place_that_could_not_be_kept_lets_the_same_come_again_in_the_next_run
                 if before is not None and work.followers.get("backend-1", CONVERSION_COMPLETED) != before:
                     self.failed += 1
                     raise OperationalError("COMMIT", {}, Exception("the disk is full"))
+
+        view = ledger.view
 
         def now(self) -> datetime:
             return ledger.now()
