@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Each process collects all tests first, which costs seconds; more than this many gain nothing on two cores.
-JOBS ?= 4
+JOBS ?= 6
+
+# Tests and workers start hundreds of processes: none of them shall compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test lint bench chaos fuzz partitions sabotage simulate up clean
 
