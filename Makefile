@@ -7,7 +7,7 @@ JOBS ?= 6
 # Tests and workers start hundreds of processes: none of them shall compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench chaos fuzz partitions sabotage simulate up clean
+.PHONY: demo test lint bench chaos fuzz partitions sabotage simulate up warm clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/converter demo
@@ -15,8 +15,13 @@ demo: $(VENV)/.runtime
 up: $(VENV)/.runtime
 	$(BIN)/converter up --sandbox
 
-test: lint
+test: $(VENV)/.dev
+	$(MAKE) -j2 lint warm
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not chaos" tests/scenarios tests
+
+# Compiled here once, and not by each of the processes that run them; what is wrong with a test, its run shows.
+warm: $(VENV)/.dev
+	@-$(BIN)/python -m pytest -q --collect-only tests >/dev/null
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
