@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-JOBS ?= 6
+JOBS ?= 7
 
 # Tests and workers start hundreds of processes: none of them shall compile everything again.
 unexport PYTHONDONTWRITEBYTECODE

@@ -112,7 +112,8 @@ def test_with_nobody_left_a_conversion_waits_and_then_uses_the_emergency_tier(wo
     since = down(world, TIERS[3])
     handle, *_ = world.convert(MANY)
     began = time.monotonic()
-    until(lambda: handle.state is State.WAITING, 30, "it waits")
+    # Told by its event: it may wait for less than the moment between two looks.
+    until(lambda: any(one.name == events.CONVERSION_WAITING for one in world.events(handle.id)), 60, "it waits")
     until(
         lambda: [one for one in told(world, events.TIER_DEGRADED, since) if one.payload["tier"] is None],
         90,

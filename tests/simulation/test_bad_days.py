@@ -8,7 +8,7 @@ import pytest
 from tests.simulation.profiles import BAD_DAY, MIXES
 from tests.simulation.run import Name, played, story
 
-WORLDS = 4
+WORLDS = 3
 """Of each mix, with 60 conversions each. `make simulate` plays many more."""
 
 UNAIDED = {"K3": 55.0}

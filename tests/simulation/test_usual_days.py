@@ -7,7 +7,7 @@ import pytest
 from tests.simulation.profiles import MIXES, USUAL
 from tests.simulation.run import Name, played, story
 
-WORLDS = 10
+WORLDS = 6
 """Of each mix, with 60 conversions each. `make simulate` plays many more."""
 
 UNAIDED = {"K3": 90.0}
